@@ -1,0 +1,49 @@
+# Driftline. `make` alone lists what can be done.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint types imports bench chaos lock clean
+
+help: ## list the targets
+	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv with the locked dependencies; does nothing when that is up to date
+	@PYTHON="$(PYTHON)" tools/setup.sh
+
+demo: setup ## watch real flights drift, with a real Kafka when there is Java or Docker; ARGS="--help" for more
+	$(BIN)/driftline demo $(ARGS)
+
+test: setup ## all tests, on a real broker too; ARGS="-m 'not kafka'" for the quick ones
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types imports ## everything that reads the code without running it
+
+lint: setup ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+imports: setup ## imports go one way
+	$(BIN)/lint-imports
+
+bench: setup ## measure throughput, latency and memory here; ARGS="--help" for more
+	$(BIN)/python tests/bench/run.py $(ARGS)
+
+chaos: setup ## kill workers and the broker under load and count every row; ARGS="--help" for more
+	$(BIN)/python tests/chaos/run.py $(ARGS)
+
+UV_LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
+
+lock: setup ## raise the locked versions in requirements/ to the newest that fit
+	$(UV_LOCK) --output-file requirements/run.txt
+	$(UV_LOCK) --all-extras --group dev --output-file requirements/dev.txt
+
+clean: ## remove .venv, caches and build output
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,83 @@
+"""``driftline replay``: files through the same code as the service, without side effects."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from driftline.decide.replay import Summary
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def replay(
+    files: list[Path] = typer.Argument(
+        help="Events, one JSON object a line, in the order in which they came; .gz works, - is stdin."
+    ),
+    config: Path | None = typer.Option(
+        None, "--config", "-c", help="Configuration file (YAML); without one, models are discovered."
+    ),
+    baseline: Path | None = typer.Option(
+        None,
+        "--baseline",
+        "-b",
+        help="Compare with this baseline; without one, the first events are learned.",
+    ),
+    batch: int = typer.Option(
+        20_000, "--batch", min=1, max=100_000, help="Rows decoded at once; no effect on the alerts."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object a line: each alert, then a summary."),
+    model: str | None = typer.Option(
+        None, "--model", "-m", help="The model of all events; else each names its own."
+    ),
+) -> None:
+    """Run events of files through the detectors: which alerts would this configuration have fired?"""
+    from driftline import kernelcache
+
+    kernelcache.use()
+    from driftline.cli._files import file_settings, opened
+    from driftline.cli.baseline import read_baseline
+    from driftline.decide.replay import Replay, alert_row, batches, read_lines
+    from driftline.publish.alerts import describe
+
+    run = Replay(file_settings(config, model))
+    if baseline is not None:
+        run.promote(read_baseline(baseline))
+    start = time.perf_counter()
+    with opened(files) as streams:
+        for lines in batches(read_lines(streams), batch):
+            for alert in run.feed(lines):
+                # ASCII: whatever reads a pipe may print it to a terminal.
+                typer.echo(json.dumps(alert_row(alert)) if as_json else describe(alert.data))
+    seconds = time.perf_counter() - start
+    typer.echo(json.dumps(_as_json(run.summary, seconds)) if as_json else _as_text(run.summary, seconds))
+
+
+def _as_json(summary: Summary, seconds: float) -> dict[str, object]:
+    return {
+        "summary": {
+            "rows": summary.rows,
+            "accepted": summary.accepted,
+            "filtered": summary.filtered,
+            "rejected": dict(sorted(summary.rejected.items())),
+            "alerts": {state: summary.alerts[state] for state in ("opened", "resolved")},
+            "seconds": round(seconds, 3),
+            "rows_per_second": round(summary.rows / seconds) if seconds > 0 else 0,
+        }
+    }
+
+
+def _as_text(summary: Summary, seconds: float) -> str:
+    rejected = ", ".join(f"{count:,} {code}" for code, count in summary.rejected.most_common())
+    return (
+        f"{summary.rows:,} rows: {summary.accepted:,} accepted, {summary.filtered:,} empty, "
+        f"{summary.rejected.total():,} rejected{f' ({rejected})' if rejected else ''}. "
+        f"{summary.alerts['opened']:,} alerts opened, {summary.alerts['resolved']:,} resolved. "
+        f"{seconds:.1f} s, {summary.rows / max(seconds, 1e-9):,.0f} rows a second."
+    )

@@ -1,0 +1,74 @@
+"""``driftline topics``: show, create and check the topics of a deployment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Show, create and check the topics of a deployment."
+)
+
+PROBLEMS = 1  # exit code of a check that found something, and of a creation that failed
+
+CONFIG = typer.Option(
+    None, "--config", "-c", help="Configuration file (YAML); without one: environment only."
+)
+
+
+@app.command()
+def plan(
+    config: Path | None = CONFIG,
+    as_json: bool = typer.Option(False, "--json", help="One JSON object a topic and line."),
+) -> None:
+    """Show the topics that `create` would make; nothing is connected to."""
+    from dataclasses import asdict
+
+    from driftline import topics
+    from driftline.config import load_settings
+
+    for spec in topics.plan(load_settings(config)):
+        if as_json:
+            typer.echo(json.dumps(asdict(spec)))
+            continue
+        typer.echo(f"{spec.name}: {spec.partitions} partitions, {spec.replication} replicas. {spec.purpose}")
+        for key, value in sorted(spec.config.items()):
+            typer.echo(f"    {key}={value}")
+
+
+@app.command()
+def create(config: Path | None = CONFIG) -> None:
+    """Create the topics that are missing; one that exists is never changed."""
+    from driftline import topics
+    from driftline.config import load_settings
+    from driftline.publish.text import printable
+
+    settings = load_settings(config)
+    failed = False
+    for result in topics.create(topics.admin_config(settings.kafka), topics.plan(settings)):
+        failed |= result.outcome == "failed"
+        detail = f": {printable(result.detail, 500)}" if result.detail else ""
+        typer.echo(f"{result.name}: {result.outcome}{detail}", err=result.outcome == "failed")
+    raise typer.Exit(PROBLEMS if failed else 0)
+
+
+@app.command()
+def check(config: Path | None = CONFIG) -> None:
+    """Say what about the topics would lose data or stop a worker, and what mends it."""
+    from driftline import topics
+    from driftline.config import load_settings
+    from driftline.publish.text import printable
+
+    settings = load_settings(config)
+    problems = topics.check(
+        topics.admin_config(settings.kafka),
+        topics.plan(settings),
+        inputs=[source.topic for source in settings.inputs],
+    )
+    for problem in problems:
+        typer.echo(f"{problem.topic} {printable(problem.what, 500)}\n    {printable(problem.remedy, 500)}")
+    if not problems:
+        typer.echo("All topics are as they have to be.")
+    raise typer.Exit(PROBLEMS if problems else 0)

@@ -1,0 +1,80 @@
+"""Kafka clients from the settings: the one place where connections get their credentials and limits.
+
+Owns: how ``KafkaSettings`` become arguments of aiokafka's clients. Must not know topics or groups.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Final
+
+from driftline.config import KafkaSettings
+from driftline.errors import OperatorError
+
+# An envelope has up to 4 MiB before compression, and aiokafka measures a request before compressing it.
+REQUEST_BYTES_MAX: Final = 8 << 20
+REQUEST_TIMEOUT_SECONDS: Final = (
+    30.0  # a broker that does not answer for so long is gone; the client asks again
+)
+
+
+def servers(kafka: KafkaSettings) -> list[str]:
+    """The bootstrap servers, one ``host:port`` each."""
+    return [server.strip() for server in kafka.bootstrap_servers.split(",") if server.strip()]
+
+
+def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
+    """The TLS context; None when the security protocol has no TLS. Host names are always verified.
+
+    Raises:
+        OperatorError: a certificate or key file cannot be read.
+    """
+    if kafka.security_protocol not in {"SSL", "SASL_SSL"}:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(kafka.ssl_cafile) if kafka.ssl_cafile else None)
+        if kafka.ssl_certfile is not None:
+            password = kafka.ssl_password.get_secret_value() if kafka.ssl_password else None
+            context.load_cert_chain(str(kafka.ssl_certfile), str(kafka.ssl_keyfile), password)
+    except (OSError, ssl.SSLError) as error:
+        raise OperatorError(
+            f"kafka.ssl_cafile, ssl_certfile or ssl_keyfile cannot be used: {error}.",
+            remedy="Check that the files exist, are PEM and belong together, and that ssl_password fits.",
+        ) from error
+    return context
+
+
+def client_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """Arguments for every aiokafka client: servers, security, request time-out.
+
+    Raises:
+        OperatorError: the credentials cannot be used.
+    """
+    options: dict[str, Any] = {
+        "bootstrap_servers": servers(kafka),
+        "security_protocol": kafka.security_protocol,
+        "request_timeout_ms": int(REQUEST_TIMEOUT_SECONDS * 1000),
+        "ssl_context": ssl_context(kafka),
+    }
+    if kafka.security_protocol.startswith("SASL"):
+        if kafka.sasl_mechanism == "OAUTHBEARER":
+            raise OperatorError(
+                "kafka.sasl_mechanism OAUTHBEARER: this version cannot fetch tokens.",
+                remedy="Use SCRAM-SHA-512, PLAIN over SASL_SSL, or client certificates (SSL).",
+            )
+        options["sasl_mechanism"] = kafka.sasl_mechanism
+        options["sasl_plain_username"] = kafka.sasl_username
+        options["sasl_plain_password"] = kafka.password()
+    return options
+
+
+def group_options(kafka: KafkaSettings) -> dict[str, Any]:
+    """Time-outs of a group member; a dead one is replaced after the session time-out."""
+    session = int(kafka.session_timeout_seconds * 1000)
+    return {
+        "session_timeout_ms": session,
+        # While a group rebalances the broker waits this long for a member that died in the middle of it.
+        "rebalance_timeout_ms": max(session, 10_000),
+        "heartbeat_interval_ms": min(session // 5, 3_000),
+        "enable_auto_commit": False,
+    }

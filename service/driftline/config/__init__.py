@@ -1,0 +1,36 @@
+"""Parsed settings: one YAML file, environment over file, command line over both."""
+
+from driftline.config.load import json_schema, load_settings
+from driftline.config.settings import (
+    ENV_PREFIX,
+    CheckpointSettings,
+    DetectionSettings,
+    HttpSettings,
+    IngestSettings,
+    InputSettings,
+    KafkaSettings,
+    ModelId,
+    ModelSettings,
+    Section,
+    Settings,
+    TopicName,
+    TopicSettings,
+)
+
+__all__ = [
+    "ENV_PREFIX",
+    "CheckpointSettings",
+    "DetectionSettings",
+    "HttpSettings",
+    "IngestSettings",
+    "InputSettings",
+    "KafkaSettings",
+    "ModelId",
+    "ModelSettings",
+    "Section",
+    "Settings",
+    "TopicName",
+    "TopicSettings",
+    "json_schema",
+    "load_settings",
+]

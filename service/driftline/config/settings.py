@@ -1,0 +1,331 @@
+"""What can be configured: the sections, their keys, defaults and limits.
+
+Values only: nothing here opens a connection, and the only file it reads is that of the password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from driftline.errors import OperatorError
+from driftline.records import MODEL_ID_PATTERN
+
+ENV_PREFIX: Final = "DRIFTLINE_"
+TOPIC_ROLES: Final = ("mailbox", "state", "alerts", "reports", "actions", "rejects", "commands")
+_SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+ModelId = Annotated[str, StringConstraints(pattern=MODEL_ID_PATTERN)]
+TopicName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
+
+
+class Section(BaseModel):
+    """A part of the settings: unknown keys are errors, values do not change after parsing."""
+
+    # Inputs stay out of pydantic's own messages: they may be passwords.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class KafkaSettings(Section):
+    """How to reach the brokers; the names are those of the Kafka clients."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    sasl_password_file: Path | None = Field(
+        None, description="file that holds the password; over sasl_password"
+    )
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ssl_password: SecretStr | None = None
+    session_timeout_seconds: float = Field(10.0, ge=1, le=300)
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _servers(cls, value: str) -> str:
+        for server in value.split(","):
+            match = _SERVER.fullmatch(server.strip())
+            if match is None or not 0 < int(match[2]) < 65_536:
+                raise ValueError(f"{server.strip()!r} is not host:port; several are separated by commas")
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> KafkaSettings:
+        if self.security_protocol.startswith("SASL") and self.sasl_mechanism != "OAUTHBEARER":
+            if self.sasl_username is None:
+                raise ValueError(f"security_protocol {self.security_protocol} needs sasl_username")
+            if self.sasl_password is None and self.sasl_password_file is None:
+                raise ValueError(
+                    f"security_protocol {self.security_protocol} needs sasl_password or sasl_password_file"
+                )
+        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
+            raise ValueError("ssl_certfile and ssl_keyfile go together")
+        return self
+
+    def password(self) -> str | None:
+        """The SASL password, from the file if one is named.
+
+        Raises:
+            OperatorError: the file cannot be read.
+        """
+        if self.sasl_password_file is not None:
+            try:
+                return self.sasl_password_file.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise OperatorError(
+                    f"kafka.sasl_password_file: {error.strerror}: {self.sasl_password_file}.",
+                    remedy="Mount the file or correct the path.",
+                ) from error
+        return self.sasl_password.get_secret_value() if self.sasl_password else None
+
+
+class InputSettings(Section):
+    """One raw topic."""
+
+    topic: TopicName
+    format: Literal["native"] = "native"
+    model: ModelId | None = Field(
+        None, description="the model of every record; else each record names its own"
+    )
+    start: Literal["earliest", "latest"] = Field(
+        "latest", description="where to begin when nothing was committed"
+    )
+
+
+class TopicSettings(Section):
+    """Our own topics."""
+
+    prefix: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "driftline"
+    mailbox_partitions: int = Field(4, ge=1, le=1024)
+    replication_factor: int = Field(3, ge=1, le=15)
+    min_insync_replicas: int = Field(2, ge=1, le=15)
+    retention_hours: int = Field(168, ge=1, le=24 * 365, description="alerts, reports, rejects, commands")
+    mailbox_retention_hours: int = Field(24, ge=1, le=24 * 365)
+    compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = "none"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single_broker(cls, value: Any) -> Any:
+        """One replica means one in-sync replica, unless said otherwise."""
+        if isinstance(value, dict) and value.get("replication_factor") in {1, "1"}:
+            return {"min_insync_replicas": 1} | value
+        return value
+
+    @model_validator(mode="after")
+    def _replicated(self) -> TopicSettings:
+        if self.min_insync_replicas > self.replication_factor:
+            raise ValueError(
+                f"min_insync_replicas {self.min_insync_replicas} exceeds replication_factor "
+                f"{self.replication_factor}: no write would be accepted"
+            )
+        return self
+
+    def name(self, role: str) -> str:
+        """Full name of one of our topics, e.g. ``name("alerts")`` -> ``driftline.alerts``."""
+        return f"{self.prefix}.{role}"
+
+
+class ModelSettings(Section):
+    """One model."""
+
+    false_alarms_per_week: float | None = Field(None, gt=0, le=10_000)
+    learning_rows: int | None = Field(None, ge=500, le=1_000_000)
+    rows_per_week: float | None = Field(
+        None, gt=0, description="pins the traffic the thresholds are made for"
+    )
+
+
+class DetectionSettings(Section):
+    """The decision policy; meanings and evidence are in docs/decisions.md."""
+
+    false_alarms_per_week: float = Field(
+        1.0, gt=0, le=10_000, description="for each model, over all its signals"
+    )
+    learning_rows: int = Field(5_000, ge=500, le=1_000_000)
+    min_duration_events: int = Field(100, ge=0, le=1_000_000)
+    tolerance: float = Field(0.05, gt=0, le=1, description="shift in reference standard deviations to ignore")
+    models_per_partition_max: int = Field(1_000, ge=1, le=1_000)
+    learning_models_max: int = Field(50, ge=1, le=1_000)
+    idle_partition_seconds: float = Field(60.0, ge=1, le=86_400)
+
+
+class IngestSettings(Section):
+    """Stage 1."""
+
+    max_event_age_hours: float | None = Field(168.0, gt=0, description="null switches the check off")
+    flush_interval_seconds: float = Field(0.1, ge=0.01, le=10)
+    flush_rows: int = Field(20_000, ge=1, le=200_000)
+    discover_models: bool = Field(False, description="accept any model id that events name, up to a cap")
+    reject_payload: bool = Field(False, description="put the rejected record itself into the rejects topic")
+    accept_gap: bool = Field(False, description="go on after records were lost by retention; counts them")
+
+
+class CheckpointSettings(Section):
+    """When state is stored."""
+
+    interval_seconds: float = Field(5.0, ge=0.1, le=300)
+    urgent_per_second_max: float = Field(2.0, gt=0, le=20)
+    transaction_timeout_seconds: float = Field(30.0, ge=5, le=300)
+    take_over_timeout_seconds: float = Field(60.0, ge=5, le=600)
+
+
+class HttpSettings(Section):
+    """/live, /ready, /metrics."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(9464, ge=0, le=65_535, description="0 picks a free port")
+    series_max: int = Field(5_000, ge=100, le=20_000)
+    signal_series_per_model_max: int = Field(100, ge=1, le=2_000)
+    insecure_bind: bool = Field(False, description="allow a host that is not loopback without TLS")
+
+    @model_validator(mode="after")
+    def _loopback(self) -> HttpSettings:
+        if not self.insecure_bind and not _is_loopback(self.host):
+            raise ValueError(
+                f"host {self.host} is not loopback: set insecure_bind: true if the network is closed"
+            )
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Settings(BaseSettings):
+    """All settings of a deployment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+    file_values: ClassVar[
+        Mapping[str, Any]
+    ] = {}  # of the configuration file; set by load_settings in a subclass
+
+    kafka: KafkaSettings = KafkaSettings()
+    inputs: tuple[InputSettings, ...] = (InputSettings(topic="inference.events"),)
+    topics: TopicSettings = TopicSettings()
+    models: dict[ModelId, ModelSettings] = {}
+    detection: DetectionSettings = DetectionSettings()
+    ingest: IngestSettings = IngestSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    http: HttpSettings = HttpSettings()
+    group: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "driftline"
+    revision_number: int = Field(
+        0, ge=0, description="raise it with every change of detection or models: older workers then stop"
+    )
+    runbook_url: str = "https://github.com/driftline/driftline/blob/main/docs/runbook.md"
+    log_format: Literal["auto", "json", "text"] = "auto"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line (init) over environment over file."""
+        del dotenv_settings, file_secret_settings
+        return (init_settings, env_settings, InitSettingsSource(settings_cls, dict(cls.file_values)))
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _bare_names(cls, value: Any) -> Any:
+        """``models: {credit-risk: }`` names a model without settings of its own."""
+        if isinstance(value, dict):
+            return {name: {} if one is None else one for name, one in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _models_named(self) -> Settings:
+        fixed = {i.model for i in self.inputs if i.model}
+        if not self.ingest.discover_models and not self.models and not fixed:
+            raise ValueError(
+                "no model is named: list them under models, fix one in inputs[].model, "
+                "or set ingest.discover_models: true"
+            )
+        names = [i.topic for i in self.inputs]
+        if len(set(names)) != len(names):
+            raise ValueError(f"inputs name a topic twice: {', '.join(names)}")
+        own = {self.topics.name(role) for role in TOPIC_ROLES}
+        if own & set(names):
+            raise ValueError(
+                f"inputs name {', '.join(sorted(own & set(names)))}, a topic of our own: "
+                "set topics.prefix to something else"
+            )
+        return self
+
+    def allowed_models(self) -> frozenset[str] | None:
+        """The models whose events are accepted; None when any is."""
+        if self.ingest.discover_models:
+            return None
+        return frozenset(self.models) | {i.model for i in self.inputs if i.model}
+
+    def group_id(self, role: Literal["ingest", "detect"]) -> str:
+        """Consumer group of a stage, as it shows in lag displays."""
+        return f"{self.group}-{role}"
+
+    def revision(self) -> str:
+        """Identity of everything that decisions depend on: its number, a hash of the settings behind it."""
+        # Sorted: the order in which a file lists its models decides nothing.
+        text = json.dumps(self.model_dump(mode="json", include={"detection", "models"}), sort_keys=True)
+        return f"{self.revision_number}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def warnings(self) -> list[str]:
+        """What is allowed but deserves a second look, one sentence each."""
+        found = []
+        remote = [s for s in self.kafka.bootstrap_servers.split(",") if not _is_loopback(_host(s))]
+        if remote and self.kafka.security_protocol in {"PLAINTEXT", "SASL_PLAINTEXT"}:
+            secret = " and the password" if self.kafka.security_protocol == "SASL_PLAINTEXT" else ""
+            found.append(
+                f"kafka.security_protocol {self.kafka.security_protocol}: "
+                f"events{secret} cross the network unencrypted."
+            )
+        if self.http.insecure_bind and not _is_loopback(self.http.host):
+            found.append(
+                f"http.host {self.http.host}: /metrics names models and features to anyone who can reach it."
+            )
+        if self.ingest.reject_payload:
+            found.append(
+                "ingest.reject_payload: rejected rows go to the rejects topic, personal data included."
+            )
+        if self.ingest.accept_gap:
+            found.append(
+                "ingest.accept_gap: rows lost by retention are skipped; switch it off again afterwards."
+            )
+        return found
+
+
+def _host(server: str) -> str:
+    return server.strip().rpartition(":")[0].strip("[]")

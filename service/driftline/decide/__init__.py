@@ -1,0 +1,1 @@
+"""Findings to episodes to alerts under a stated budget; pure."""

@@ -1,0 +1,314 @@
+"""Building an alert: one change of state of an episode, with its evidence (``schemas/alert.v1.json``).
+
+An id depends on the mailbox topic, the model, the signal, the episode and the state only, never on how the
+mailbox was cut into reads, so a repeated alert can be told by its id.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from driftline.decide import texts
+from driftline.decide.episodes import Episode, effect_size
+from driftline.decide.outputs import Alert
+from driftline.detect.actor import Actor, Applied, Detection
+from driftline.detect.kernels.state import KIND_OPEN, SOURCE_ADWIN, SOURCE_ESR, SOURCE_PH
+from driftline.detect.reference import QUANTILES, SignalReference, mid_pit
+from driftline.records import F64, Block, ColumnKind, Source, Tag
+
+NAMESPACE: Final = uuid.UUID("6c1f3f5e-55c9-5a2b-9d0d-1f4f0f6f7a11")  # ours, fixed for ever: ids depend on it
+KINDS: Final = {ColumnKind.FEATURE: "feature", ColumnKind.SCORE: "score", ColumnKind.CLASS: "class"}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every alert of a partition shares."""
+
+    topic_id: str  # of the mailbox topic
+    runbook_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The deciding row: where it came from and what was found at it."""
+
+    block: Block
+    row: int
+    source: Source
+    applied: Applied
+    finding: Any  # FINDING record
+    signal: int
+    channel: int
+
+
+def alert_id(context: Context, model: str, signal: str, episode: int, state: str, sequence: int) -> str:
+    """uuid5 of the episode's change of state."""
+    parts = (context.topic_id, model, signal, str(episode), state, str(sequence))
+    return str(uuid.uuid5(NAMESPACE, "\x1f".join(parts)))
+
+
+def opening(context: Context, actor: Actor, budget: float, episode: Episode, cause: Cause) -> Alert:
+    """The alert of an episode's first channel."""
+    d, change, recent = _change(actor, cause)
+    data = _data(context, actor, d, budget, episode, cause, change, recent)
+    data["summary"] = texts.opened(_spoken(d, cause, change, recent))
+    return _alert(context, "opened", data, cause)
+
+
+def resolution(context: Context, actor: Actor, budget: float, episode: Episode, cause: Cause) -> Alert:
+    """The alert of an episode whose last channel closed."""
+    d, change, recent = _change(actor, cause)
+    data = _data(context, actor, d, budget, episode, cause, change, recent)
+    time = int(cause.block.event_time[cause.row])
+    data["state"] = "resolved"
+    data["summary"] = texts.resolved(change, time - episode.opened_time)
+    data["duration_seconds"] = max(time - episode.opened_time, 0) / 1000.0
+    return _alert(context, "resolved", data, cause)
+
+
+def without_cause(
+    context: Context,
+    model: str,
+    signal: str,
+    state: str,
+    summary: str,
+    *,
+    episode: Episode,
+    kind: str,
+    time_ms: int,
+    origin: tuple[Source, int],
+    reference_id: str,
+    budget: float,
+) -> Alert:
+    """An alert that no row decided: a replaced baseline, or stored state that was lost."""
+    source, offset = origin
+    name = "opened" if state == "open" else "resolved"
+    ident = alert_id(context, model, signal, episode.number, state, episode.sequence)
+    data: dict[str, Any] = {
+        "id": ident,
+        "type": f"driftline.alert.{name}",
+        "time": texts.rfc3339(time_ms),
+        "model": model,
+        "signal": signal,
+        "state": state,
+        "signal_kind": kind,
+        "episode": episode.number,
+        "sequence": episode.sequence,
+        "severity": episode.severity,
+        "summary": summary,
+        "onset": texts.rfc3339(episode.onset_time),
+        "events_since_onset": 0,
+        "channel": episode.channel,
+        "direction": episode.direction,
+        "evidence": [],
+        "reference": {"id": reference_id, "rows": 0, "tau": 1.0, "block": 1, "quantiles": None, "top": None},
+        "current": {"rows": 0, "quantiles": None, "top": None},
+        "budget": {"false_alarms_per_week": budget, "sources": 0, "run_length_target": 0.0},
+        "model_version": None,
+        "origin": {"topic": source.topic, "partition": source.partition, "offset": offset},
+        "opened_at": texts.rfc3339(episode.opened_time),
+        "duration_seconds": None if state == "open" else max(time_ms - episode.opened_time, 0) / 1000.0,
+        "runbook": context.runbook_url,
+    }
+    return Alert(ident, data["type"], time_ms, model, signal, offset, data)
+
+
+def onset_of(finding: Any, block: Block, row: int) -> int:
+    """Event time at which the change is thought to have begun; never after the deciding row."""
+    return min(int(finding["onset_time"]), int(block.event_time[row]))
+
+
+def effect_of(d: Detection, channel: int, finding: Any) -> float:
+    """Effect size of what a channel's finding saw."""
+    ref = d.layout.channels[channel]
+    return effect_size(float(finding["mean"]), ref.mean, ref.sd, binary=ref.binary)
+
+
+def _alert(context: Context, name: str, data: dict[str, Any], cause: Cause) -> Alert:
+    state = "open" if name == "opened" else "resolved"
+    ident = alert_id(context, data["model"], data["signal"], data["episode"], state, data["sequence"])
+    data["id"], data["type"] = ident, f"driftline.alert.{name}"
+    time = int(cause.block.event_time[cause.row])
+    return Alert(
+        ident, data["type"], time, data["model"], data["signal"], int(cause.block.offset[cause.row]), data
+    )
+
+
+def _change(actor: Actor, cause: Cause) -> tuple[Detection, texts.Change, F64]:
+    d = actor.detection
+    assert d is not None  # only an actor with a reference has findings
+    signal, channel = d.layout.signals[cause.signal], d.layout.channels[cause.channel]
+    plan, finding = d.plan[cause.channel], cause.finding
+    since = int(finding["onset_updates"]) * int(plan["b"])
+    recent = actor.recent_values(cause.signal, cause.applied, cause.row, since)
+    numeric, table = signal.numeric, signal.categorical
+    now = texts.current_quantiles(recent, QUANTILES) if numeric is not None else None
+    top = _current_top(d, cause.signal, recent) if table is not None else []
+    was = (
+        []
+        if table is None
+        else texts.top_shares(dict(zip(table.categories, table.counts, strict=True)), table.total)
+    )
+    learned = None if d.layout.reference.origin == "file" else d.layout.reference.rows
+    mean = float(finding["mean"] if int(finding["kind"]) == KIND_OPEN else finding["window_mean"])
+    return (
+        d,
+        texts.Change(
+            actor.model,
+            signal.signal,
+            channel.name,
+            learned,
+            mean,
+            channel.mean,
+            _tolerated(plan),
+            now,
+            numeric.quantiles if numeric is not None else None,
+            top,
+            was,
+            onset_of(finding, cause.block, cause.row),
+            int(cause.block.event_time[cause.row]),
+        ),
+        recent,
+    )
+
+
+def _spoken(d: Detection, cause: Cause, change: texts.Change, recent: F64) -> texts.Change:
+    """The change as it is best said: a shift moves the spread too, but "is higher" says more."""
+    signal = d.layout.signals[cause.signal]
+    names = [c.name for c in signal.channels]
+    present = recent[~np.isnan(recent)]
+    if change.channel != "spread" or "location" not in names or signal.numeric is None or len(present) == 0:
+        return change
+    index = int(d.layout.specs[cause.signal]["first_channel"]) + names.index("location")
+    location, spread = d.layout.channels[index], d.layout.channels[cause.channel]
+    u = float(np.mean(mid_pit(signal.numeric, present)))
+    low, high = _tolerated(d.plan[index])
+    outside = not low <= u <= high
+    if not outside or abs(u - location.mean) / location.sd < abs(change.mean - spread.mean) / spread.sd:
+        return change
+    return replace(change, channel="location", mean=u, reference_mean=location.mean, tolerated=(low, high))
+
+
+def _current_top(d: Detection, signal: int, recent: Any) -> list[tuple[str, float]]:
+    codes = d.codes[signal]
+    present = recent[~np.isnan(recent)].astype(np.int64).tolist()
+    counts: dict[str, int] = {}
+    for code in present:
+        name = codes.name(code) if codes is not None else str(code)
+        counts[name] = counts.get(name, 0) + 1
+    return texts.top_shares(counts, len(present))
+
+
+def _tolerated(plan: Any) -> tuple[float, float]:
+    """The widened null; a side that was dropped reaches the end of the scale."""
+    lam, m = plan["lam"], plan["m"]
+    used = range(int(plan["lanes"]))
+    high = [float(m[i]) for i in used if lam[i] > 0.0]
+    low = [float(m[i]) for i in used if lam[i] < 0.0]
+    return (low[0] if low else 0.0, high[0] if high else 1.0)
+
+
+def _data(
+    context: Context,
+    actor: Actor,
+    d: Detection,
+    budget: float,
+    episode: Episode,
+    cause: Cause,
+    change: texts.Change,
+    recent: F64,
+) -> dict[str, Any]:
+    signal, ref = d.layout.signals[cause.signal], d.layout.reference
+    channel, plan = d.layout.channels[cause.channel], d.plan[cause.channel]
+    version = int(cause.block.version[cause.row])
+    return {
+        "id": "",
+        "type": "",
+        "time": texts.rfc3339(change.decided_ms),
+        "model": actor.model,
+        "signal": signal.signal,
+        "state": "open",
+        "signal_kind": KINDS[signal.kind],
+        "episode": episode.number,
+        "sequence": episode.sequence,
+        "severity": episode.severity,
+        "summary": "",
+        "onset": texts.rfc3339(episode.onset_time),
+        "events_since_onset": int(cause.finding["onset_updates"]) * int(plan["b"]),
+        "channel": channel.name,
+        "direction": episode.direction,
+        "evidence": [_evidence(d, cause, change)],
+        "reference": {
+            "id": ref.id,
+            "rows": ref.rows,
+            "tau": max(channel.tau, float(d.tau_live[cause.channel])),
+            "block": int(plan["b"]),
+            "quantiles": _named(change.reference_quantiles),
+            "top": _listed(signal, change.reference_top),
+        },
+        "current": {
+            "rows": len(recent),
+            "quantiles": _named(change.quantiles),
+            "top": _listed(signal, change.top),
+        },
+        "budget": {
+            "false_alarms_per_week": budget,
+            "sources": len(d.layout.channels),
+            "run_length_target": d.run_length,
+        },
+        "model_version": cause.block.versions[version] if version >= 0 else None,
+        "origin": {
+            "topic": cause.source.topic,
+            "partition": cause.source.partition,
+            "offset": int(cause.block.offset[cause.row]),
+        },
+        "opened_at": texts.rfc3339(episode.opened_time),
+        "duration_seconds": None,
+        "runbook": context.runbook_url,
+    }
+
+
+def _evidence(d: Detection, cause: Cause, change: texts.Change) -> dict[str, Any]:
+    finding, plan = cause.finding, d.plan[cause.channel]
+    channel, source = d.layout.channels[cause.channel], int(cause.finding["source"])
+    detectors = []
+    if source & SOURCE_ESR or math.isfinite(float(finding["e_value"])):
+        detectors.append(_detector("e-detector", finding["e_value"], plan["level"]))
+    if source & SOURCE_ADWIN:
+        detectors.append(_detector("adwin", finding["adwin_stat"], finding["adwin_bound"]))
+    if source & SOURCE_PH:
+        detectors.append(_detector("page-hinkley", finding["ph_stat"], plan["ph_lambda"]))
+    if math.isfinite(float(finding["confirm_value"])):
+        detectors.append(_detector("confirmation", finding["confirm_value"], plan["confirm"]))
+    return {
+        "channel": channel.name,
+        "detectors": detectors,
+        "reference_mean": channel.mean,
+        "current_mean": change.mean,
+        "tolerated": list(change.tolerated),
+        "shift_sd": (change.mean - channel.mean) / channel.sd if channel.sd > 0.0 else None,
+        "updates": int(finding["onset_updates"]),
+    }
+
+
+def _detector(name: str, statistic: float, threshold: float) -> dict[str, Any]:
+    return {"name": name, "statistic": _finite(statistic), "threshold": _finite(threshold)}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(float(value)) else None
+
+
+def _named(quantiles: tuple[float, ...] | None) -> dict[str, float] | None:
+    if quantiles is None:
+        return None
+    return {f"p{round(100 * at):02d}": q for at, q in zip(QUANTILES, quantiles, strict=True)}
+
+
+def _listed(signal: SignalReference, top: Any) -> list[list[Any]] | None:
+    return None if signal.tag is Tag.NUMBER else [[name, share] for name, share in top]

@@ -1,0 +1,98 @@
+"""Episodes: from findings of channels to one opening and one resolution a real change.
+
+A signal's episode opens with its first channel and resolves when all of them have closed; channels that open
+later are evidence, not notifications (docs/decisions.md, "Update" item 5).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from driftline.detect.kernels.state import KIND_OPEN, KIND_RESOLVE
+
+# Cohen's conventional small and large effects (Statistical Power Analysis, 1988, sections 2.2 and 6.2)
+EFFECT_WARNING: Final = 0.2
+EFFECT_CRITICAL: Final = 0.8
+
+
+@dataclass(slots=True)
+class Episode:
+    """An abnormal period of one signal that has not ended."""
+
+    number: int
+    opened_time: int  # event time of the deciding row, ms
+    onset_time: int
+    severity: str
+    channel: str
+    direction: str
+    channels: list[int] = field(default_factory=list)  # indices of the open ones
+    sequence: int = 0
+
+
+@dataclass(slots=True)
+class Episodes:
+    """All episodes of a model, by signal name."""
+
+    open: dict[str, Episode] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)  # last episode number of each signal
+    opened: int = 0
+    resolved: int = 0
+
+    def finding(self, signal: str, channel: int, kind: int) -> str | None:
+        """What a channel's finding does to its signal: "open", "resolve" or None."""
+        episode = self.open.get(signal)
+        if kind == KIND_OPEN:
+            if episode is None:
+                return "open"
+            if channel not in episode.channels:
+                episode.channels.append(channel)
+        elif kind == KIND_RESOLVE and episode is not None and channel in episode.channels:
+            episode.channels.remove(channel)
+            if not episode.channels:
+                return "resolve"
+        return None
+
+    def begin(self, signal: str, first: int, **known: Any) -> Episode:
+        """Open the next episode of a signal with the index of its first channel."""
+        number = self.numbers[signal] = self.numbers.get(signal, 0) + 1
+        episode = self.open[signal] = Episode(number=number, channels=[first], **known)
+        self.opened += 1
+        return episode
+
+    def end(self, signal: str) -> Episode:
+        """Resolve the open episode of a signal."""
+        episode = self.open.pop(signal)
+        episode.sequence += 1
+        self.resolved += 1
+        return episode
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready form, for the snapshot."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Episodes:
+        """The inverse of ``to_json``."""
+        return cls(
+            {k: Episode(**e) for k, e in body["open"].items()},
+            dict(body["numbers"]),
+            body["opened"],
+            body["resolved"],
+        )
+
+
+def effect_size(mean: float, reference_mean: float, sd: float, *, binary: bool) -> float:
+    """Effect of a shift: Cohen's h for a share, standard deviations of the channel otherwise."""
+    if binary:
+        low, high = (min(max(p, 0.0), 1.0) for p in (reference_mean, mean))
+        return abs(2.0 * math.asin(math.sqrt(high)) - 2.0 * math.asin(math.sqrt(low)))
+    return abs(mean - reference_mean) / max(sd, 1e-3)
+
+
+def severity(effect: float) -> str:
+    """Severity by effect size."""
+    if effect >= EFFECT_CRITICAL:
+        return "critical"
+    return "warning" if effect >= EFFECT_WARNING else "info"

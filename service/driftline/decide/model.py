@@ -1,0 +1,351 @@
+"""One model: its actor and its episodes; where findings become alerts and boundaries become decisions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from driftline.config import DetectionSettings, ModelSettings
+from driftline.decide import alerts as build
+from driftline.decide import texts
+from driftline.decide.alerts import KINDS, Cause, Context
+from driftline.decide.episodes import Episode, Episodes, severity
+from driftline.decide.outputs import Alert, ModelView, SignalView
+from driftline.decide.policy import BUCKETS, plan_channel
+from driftline.detect.actor import Actor, Applied, Phase, live_tau, new_detection, restart_rings, warm_blocks
+from driftline.detect.kernels.state import KIND_DISMISSED, STATUS_OK
+from driftline.detect.reference import Reference, build_reference, from_json
+from driftline.detect.rows import raw_columns
+from driftline.errors import MessageError
+from driftline.records import Block, Command, Progress, Source
+
+RATE_CHANGE: Final = (
+    1.5  # thresholds follow the event rate only when it left [1 / 1.5, 1.5] of the one in force
+)
+RUN_LENGTH_MIN: Final = 1_000.0
+RUN_LENGTH_MAX: Final = 1e13  # a rate read from rows without a time span says nothing
+STATE_SIGNAL: Final = "driftline.state"
+
+
+@dataclass(slots=True)
+class Model:
+    """An actor with its episodes and settings."""
+
+    actor: Actor
+    false_alarms: float  # a week
+    min_duration: int
+    tolerance: float
+    pinned_rate: float | None
+    episodes: Episodes = field(default_factory=Episodes)
+    finished_learning: bool = False
+    lost_states: int = 0
+    reference_dirty: bool = True  # the reference shard has to be written
+    learn_shards: int = 0  # shards of learning rows on the state topic
+
+    @classmethod
+    def new(
+        cls, name: str, settings: DetectionSettings, models: Mapping[str, ModelSettings], *, learn: bool
+    ) -> Model:
+        """A model that was never seen."""
+        own = models.get(name, ModelSettings())
+        rows = own.learning_rows or settings.learning_rows
+        model = cls(Actor(name, Phase.LEARNING if learn else Phase.QUEUED, rows), 1.0, 0, 0.0, None)
+        model.configure(settings, models)
+        return model
+
+    @property
+    def name(self) -> str:
+        """The model id."""
+        return self.actor.model
+
+    def configure(self, settings: DetectionSettings, models: Mapping[str, ModelSettings]) -> None:
+        """Take the settings; thresholds in force stay as they are."""
+        own = models.get(self.name, ModelSettings())
+        self.false_alarms = own.false_alarms_per_week or settings.false_alarms_per_week
+        self.min_duration, self.tolerance = settings.min_duration_events, settings.tolerance
+        self.pinned_rate = own.rows_per_week
+
+    def settings_changed(self, settings: DetectionSettings, models: Mapping[str, ModelSettings]) -> None:
+        """Adopt another configuration: new thresholds on channels that are OK."""
+        self.configure(settings, models)
+        if self.actor.phase is Phase.ACTIVE and self.actor.detection is not None:
+            self._plan(self._run_length(self._rate() or self.actor.detection.layout.reference.rows_per_week))
+
+    # --- rows --------------------------------------------------------------------------------------------
+
+    def apply(
+        self, block: Block, lo: int, hi: int, progress: Sequence[Progress], context: Context
+    ) -> list[Alert]:
+        """Apply rows lo..hi of a block, stopping at every boundary; returns the alerts in row order."""
+        out: list[Alert] = []
+        sources = np.bincount(block.source[lo:hi]) if hi > lo else np.zeros(0, dtype=np.int64)
+        for index in np.flatnonzero(sources).tolist():
+            source = progress[index].source
+            self.actor.source_rows[source] = self.actor.source_rows.get(source, 0) + int(sources[index])
+        while lo < hi:
+            to = min(hi, lo + self.actor.rows_to_boundary())
+            applied = self.actor.apply(block, lo, to)
+            if applied is not None:
+                for finding in applied.findings:
+                    alert = self._finding(finding, applied, block, progress, context)
+                    if alert is not None:
+                        out.append(alert)
+                self.actor.keep_recent(applied)
+            lo = to
+            if self.actor.at_boundary():
+                self._boundary()
+        return out
+
+    def _finding(
+        self, finding: Any, applied: Applied, block: Block, progress: Sequence[Progress], context: Context
+    ) -> Alert | None:
+        d = self.actor.detection
+        if d is None:
+            return None
+        if int(finding["kind"]) == KIND_DISMISSED:
+            self.actor.dismissed += 1
+            return None
+        row, channel = int(finding["row"]), int(finding["channel"])
+        index = int(d.layout.signal_of_channel[channel])
+        signal = d.layout.signals[index].signal
+        step = self.episodes.finding(signal, channel, int(finding["kind"]))
+        if step is None:
+            return None
+        source = progress[int(block.source[row])].source
+        cause = Cause(block, row, source, applied, finding, index, channel)
+        if step == "resolve":
+            return build.resolution(context, self.actor, self.false_alarms, self.episodes.end(signal), cause)
+        mean, reference = float(finding["mean"]), d.layout.channels[channel]
+        episode = self.episodes.begin(
+            signal,
+            channel,
+            opened_time=int(block.event_time[row]),
+            onset_time=build.onset_of(finding, block, row),
+            severity=severity(build.effect_of(d, channel, finding)),
+            channel=reference.name,
+            direction="up" if mean > reference.mean else "down",
+        )
+        return build.opening(context, self.actor, self.false_alarms, episode, cause)
+
+    # --- boundaries --------------------------------------------------------------------------------------
+
+    def _boundary(self) -> None:
+        match self.actor.phase:
+            case Phase.LEARNING:
+                self._freeze()
+            case Phase.WARMING:
+                self._end_warm_up()
+            case Phase.ACTIVE:
+                self._follow_rate()
+            case Phase.QUEUED:
+                pass
+
+    def _freeze(self) -> None:
+        rows = self.actor.learning
+        if rows is None:
+            return
+        table = rows.all()
+        try:
+            reference = build_reference(
+                self.name, "stream", raw_columns(table), table.times, time_ordered=True
+            )
+        except MessageError:
+            self.actor.learning = None  # no column had a value: look at the next rows
+            return
+        self.finished_learning = True
+        self._install(reference, warming=False)
+
+    def _install(self, reference: Reference, *, warming: bool) -> None:
+        """Start detection from zero under a reference."""
+        actor = self.actor
+        channels = [c for s in reference.signals for c in s.channels]
+        rate = self.pinned_rate or reference.rows_per_week
+        length = _run_length(rate, len(channels), self.false_alarms)
+        plan = np.concatenate(
+            [
+                plan_channel(
+                    c,
+                    sources=len(channels),
+                    run_length=length,
+                    min_duration=self.min_duration,
+                    tolerance=self.tolerance,
+                )
+                for c in channels
+            ]
+        )
+        actor.detection = new_detection(reference, plan, warming=warming, run_length=length)
+        actor.phase = Phase.WARMING if warming else Phase.ACTIVE
+        actor.learning = None
+        if reference.origin == "file":
+            actor.rate_marks = []  # the rate of this traffic is read from its own rows
+        self.reference_dirty = True
+
+    def _end_warm_up(self) -> None:
+        d = self.actor.detection
+        if d is None:
+            return
+        d.tau_live = live_tau(d.warm, warm_blocks(d.layout))
+        self.actor.phase = Phase.ACTIVE
+        self._plan(self._run_length(self._rate() or d.layout.reference.rows_per_week))
+        restart_rings(d)
+
+    def _follow_rate(self) -> None:
+        d = self.actor.detection
+        self.actor.mark_rate()
+        rate = self._rate()
+        if d is None or rate <= 0.0:
+            return
+        length = self._run_length(rate)
+        if not 1.0 / RATE_CHANGE <= length / d.run_length <= RATE_CHANGE:
+            self._plan(length)
+
+    def _plan(self, length: float) -> None:
+        """New thresholds for a run length, on channels in OK."""
+        d = self.actor.detection
+        if d is None:
+            return
+        channels = d.layout.channels
+        for i in np.flatnonzero(d.state["status"] == STATUS_OK).tolist():
+            d.plan[i] = plan_channel(
+                channels[i],
+                sources=len(channels),
+                run_length=length,
+                min_duration=self.min_duration,
+                tolerance=self.tolerance,
+                tau_live=float(d.tau_live[i]),
+            )[0]
+        d.run_length = length
+
+    def _rate(self) -> float:
+        return self.pinned_rate or self.actor.events_per_week()
+
+    def _run_length(self, rate: float) -> float:
+        d = self.actor.detection
+        return _run_length(rate, len(d.layout.channels) if d else 1, self.false_alarms)
+
+    # --- commands ----------------------------------------------------------------------------------------
+
+    def command(
+        self, command: Command, progress: Sequence[Progress], context: Context
+    ) -> tuple[list[Alert], str]:
+        """Carry out a command, or refuse one that does not fit; returns alerts and a note for the log."""
+        try:
+            reference = _promoted(json.loads(command.body), self.name)
+        except (MessageError, KeyError, TypeError) as error:
+            return [], f"command for {self.name} at offset {command.offset} refused: {error}"
+        alerts = self._supersede(command, progress[command.source].source, context)
+        self.finished_learning = self.actor.phase is Phase.LEARNING
+        rate_known = (self.pinned_rate or reference.rows_per_week) > 0.0
+        self._install(reference, warming=not (reference.time_ordered and rate_known))
+        return alerts, f"model {self.name}: baseline {reference.id} ({reference.rows} rows) is in force"
+
+    def _supersede(self, command: Command, source: Source, context: Context) -> list[Alert]:
+        d = self.actor.detection
+        if d is None:
+            return []
+        kinds = {s.signal: KINDS[s.kind] for s in d.layout.signals}
+        out = []
+        for signal in list(self.episodes.open):
+            episode = self.episodes.end(signal)
+            out.append(
+                build.without_cause(
+                    context,
+                    self.name,
+                    signal,
+                    "resolved",
+                    texts.superseded(self.name, signal),
+                    episode=episode,
+                    kind=kinds.get(signal, "feature"),
+                    time_ms=max(self.actor.last_time, episode.opened_time),
+                    origin=(source, command.offset),
+                    reference_id=d.layout.reference.id,
+                    budget=self.false_alarms,
+                )
+            )
+        return out
+
+    def state_lost(self, context: Context, partition: int, offset: int) -> Alert:
+        """The alert that this model's stored state was unreadable."""
+        self.lost_states += 1
+        at = max(self.actor.last_time, 0)
+        episode = Episode(offset + 1, at, at, "critical", "state", "both")
+        return build.without_cause(
+            context,
+            self.name,
+            STATE_SIGNAL,
+            "open",
+            texts.state_lost(self.name),
+            episode=episode,
+            kind="feature",
+            time_ms=at,
+            origin=(Source("mailbox", partition), offset),
+            reference_id="",
+            budget=self.false_alarms,
+        )
+
+    # --- views -------------------------------------------------------------------------------------------
+
+    def view(self) -> ModelView:
+        """The model as metrics show it."""
+        actor, d = self.actor, self.actor.detection
+        signals: list[SignalView] = []
+        if d is not None:
+            for s, spec in zip(d.layout.signals, d.layout.specs, strict=True):
+                first = int(spec["first_channel"])
+                names = [c.name for c in s.channels]
+                main = next((first + names.index(n) for n in ("location", "rank") if n in names), None)
+                opened = self.episodes.open.get(s.signal)
+                signals.append(
+                    SignalView(
+                        s.signal,
+                        KINDS[s.kind],
+                        opened.severity if opened else None,
+                        self._shift(main),
+                        self._mean(first + names.index("missing")),
+                    )
+                )
+        return ModelView(
+            actor.model,
+            actor.phase.value,
+            actor.rows,
+            actor.last_time,
+            self.episodes.opened,
+            self.episodes.resolved,
+            actor.dismissed,
+            int(d.mismatches.sum()) if d is not None else 0,
+            tuple(signals),
+        )
+
+    def _mean(self, channel: int) -> float:
+        """Mean over the rolling window, or over what it holds so far; NaN before the first sub-bucket."""
+        d = self.actor.detection
+        if d is None:
+            return float("nan")
+        state, plan = d.state[channel], d.plan[channel]
+        held = min(int(state["ring_n"]), BUCKETS)
+        return float(state["ring"][:held].sum() / (held * plan["bucket"])) if held else float("nan")
+
+    def _shift(self, channel: int | None) -> float:
+        d = self.actor.detection
+        if channel is None or d is None or d.layout.channels[channel].sd <= 0.0:
+            return float("nan")
+        ref = d.layout.channels[channel]
+        return (self._mean(channel) - ref.mean) / ref.sd
+
+
+def _run_length(rate: float, sources: int, false_alarms: float) -> float:
+    """A = rows a week * sources / false alarms a week."""
+    return float(min(max(rate * sources / false_alarms, RUN_LENGTH_MIN), RUN_LENGTH_MAX))
+
+
+def _promoted(body: Any, model: str) -> Reference:
+    if body["type"] != "baseline.promote":
+        raise MessageError(f"unknown command {body['type']!r}.")
+    reference = from_json(body["baseline"])
+    if reference.model != model:
+        raise MessageError(f"the baseline is of model {reference.model}.")
+    return reference

@@ -1,0 +1,315 @@
+"""All actors of one mailbox partition: applies envelopes in order, hands out checkpoints.
+
+Owns: the next offset, the watermarks of the raw partitions, partition time, the actors and their episodes.
+Invariants: nothing is applied past a hole; a row at or below its raw partition's watermark is never applied
+again; the same mailbox gives the same state and alerts whatever the cuts and restarts. Must not know: Kafka,
+clocks, threads. All decisions are functions of the envelopes and their record timestamps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.config import DetectionSettings, ModelSettings
+from driftline.decide import store
+from driftline.decide.alerts import Context
+from driftline.decide.model import Model
+from driftline.decide.outputs import Alert, Checkpoint
+from driftline.decide.store import Position, RawPosition, next_key
+from driftline.detect.actor import Phase
+from driftline.errors import ExitCode, FatalError, HoleError
+from driftline.ingest.columns import take_rows
+from driftline.ingest.envelope import unpack
+from driftline.records import Block, Command, Envelope, Progress, ProgressFlag, Source
+
+__all__ = ["MailboxPartition", "next_key"]
+
+NOTES_MAX: Final = 100  # messages for the log between two checkpoints
+
+
+class MailboxPartition:
+    """See the module docstring; ``stream`` and ``replay`` are its edges."""
+
+    def __init__(
+        self,
+        *,
+        partition: int,
+        topic_id: str,
+        partitions: int,
+        settings: DetectionSettings,
+        models: Mapping[str, ModelSettings],
+        revision: str,
+        runbook_url: str,
+        first_offset: int = 0,
+    ) -> None:
+        self.partition = partition
+        self.settings = settings
+        self.model_settings = models
+        self.position = Position(first_offset, topic_id, partitions, revision)
+        self.context = Context(topic_id, runbook_url)
+        self.models: dict[str, Model] = {}
+        self.urgent = False
+        self.dirty = False
+        self._dirty_models: dict[str, None] = {}
+        self._alerts: list[Alert] = []
+        self._notes: list[str] = []
+
+    @classmethod
+    def restore(
+        cls,
+        rows: Mapping[bytes, bytes],
+        *,
+        partition: int,
+        topic_id: str,
+        partitions: int,
+        settings: DetectionSettings,
+        models: Mapping[str, ModelSettings],
+        revision: str,
+        runbook_url: str,
+    ) -> Self:
+        """The partition as stored: ``rows`` are the live records of its partition of the state topic.
+
+        Raises:
+            FatalError: IDENTITY when the mailbox topic was recreated or its partition count changed,
+                STATE_MISSING when there are models but no position, CONFIG for a newer format.
+        """
+        self = cls(
+            partition=partition,
+            topic_id=topic_id,
+            partitions=partitions,
+            settings=settings,
+            models=models,
+            revision=revision,
+            runbook_url=runbook_url,
+        )
+        stored = store.read_position(rows.get(next_key(partition)), partition)
+        if (stored.topic_id, stored.partitions) != (topic_id, partitions):
+            raise FatalError(
+                ExitCode.IDENTITY,
+                f"the state belongs to mailbox topic {stored.topic_id}, {stored.partitions} partitions; "
+                f"this one is {topic_id} with {partitions}.",
+                remedy="If the topic was recreated on purpose, delete the state topic and create both again.",
+            )
+        self.position = stored
+        for name in stored.models:
+            model, problem = store.read_model(name, rows, settings, models)
+            self.models[name] = model
+            if problem:
+                self._quarantine(model, problem)
+        if _number(stored.revision) > _number(revision):
+            raise FatalError(
+                ExitCode.CONFIG,
+                f"the stored state is of configuration {stored.revision}, this worker has {revision}.",
+                remedy="It has an older configuration file: give it the current one (revision_number).",
+            )
+        if stored.revision != revision:
+            self._note(f"configuration {revision} replaces {stored.revision} at mailbox offset {stored.next}")
+            stored.revision = revision
+            for model in self.models.values():
+                model.settings_changed(settings, models)
+                self._touch(model.name)
+        return self
+
+    # --- what edges read ---------------------------------------------------------------------------------
+
+    @property
+    def next_offset(self) -> int:
+        """The next mailbox offset to apply."""
+        return self.position.next
+
+    @property
+    def time_ms(self) -> int:
+        """Partition time: record timestamps are complete up to here; -1 when unknown."""
+        return self.position.time
+
+    @property
+    def watermarks(self) -> dict[Source, int]:
+        """Last raw offset applied, by raw partition."""
+        return {source: raw.hi for source, raw in self.position.raw.items()}
+
+    def model_rows(self) -> dict[str, dict[Source, int]]:
+        """Rows applied, by model and raw partition."""
+        return {name: dict(model.actor.source_rows) for name, model in self.models.items()}
+
+    def take_alerts(self) -> list[Alert]:
+        """The alerts since the last checkpoint, for an edge that stores nothing."""
+        alerts, self._alerts = self._alerts, []
+        return alerts
+
+    def drain_notes(self) -> list[str]:
+        """Messages for the log since the last call."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    # --- applying ----------------------------------------------------------------------------------------
+
+    def apply(self, offset: int, timestamp_ms: int, value: bytes) -> int:
+        """Apply one record of the mailbox; returns the rows that counted.
+
+        Raises:
+            HoleError: the offset or a raw range does not follow what was applied before.
+            MessageError: the envelope is corrupt.
+            FatalError: IDENTITY, a raw topic was recreated.
+        """
+        if offset < self.position.next:
+            return 0
+        if offset > self.position.next:
+            raise HoleError(
+                f"mailbox partition {self.partition}: expected offset {self.position.next}, got {offset}."
+            )
+        envelope = unpack(value)
+        before = self._follow(envelope, timestamp_ms)
+        rows = self._events(envelope, before)
+        self.position.next = offset + 1
+        self.dirty = True
+        return rows
+
+    def _follow(self, envelope: Envelope, timestamp_ms: int) -> npt.NDArray[np.int64]:
+        """Check the raw ranges, move the watermarks; returns the former watermark of each progress entry."""
+        before = np.empty(len(envelope.progress), dtype=np.int64)
+        for i, progress in enumerate(envelope.progress):
+            before[i] = self._chain(progress)
+        for progress in envelope.progress:
+            raw = self.position.raw.setdefault(progress.source, RawPosition(progress.topic_id))
+            raw.hi = max(raw.hi, progress.hi)
+            raw.record_time = max(raw.record_time, progress.record_time_max)
+            raw.seen_ms = timestamp_ms
+        self.position.advance(timestamp_ms, int(self.settings.idle_partition_seconds * 1000))
+        return before
+
+    def _chain(self, progress: Progress) -> int:
+        source = f"{progress.source.topic}[{progress.source.partition}]"
+        raw = self.position.raw.get(progress.source)
+        if raw is not None and raw.topic_id != progress.topic_id:
+            raise FatalError(
+                ExitCode.IDENTITY,
+                f"{source} is topic {progress.topic_id}, the state has read topic {raw.topic_id}.",
+                remedy="It was recreated: reset the pipeline's state, or give the new topic another name.",
+            )
+        last = raw.hi if raw is not None else None
+        if progress.flags & ProgressFlag.ACCEPTED_GAP:
+            lost = max(progress.lo - 1 - (last if last is not None else progress.lo - 1), 0)
+            if lost:
+                self._note(
+                    f"{source}: {lost} records up to offset {progress.lo - 1} were lost and accepted as lost"
+                )
+                self.position.lost += lost
+        elif last is None and not progress.flags & ProgressFlag.START:
+            raise HoleError(
+                f"{source}: offset {progress.lo} is the first ever seen, but not the first of the topic."
+            )
+        elif last is not None and progress.prev_hi > last:
+            raise HoleError(f"{source}: applied up to {last}, the next envelope follows {progress.prev_hi}.")
+        return last if last is not None else progress.lo - 1
+
+    def _events(self, envelope: Envelope, before: npt.NDArray[np.int64]) -> int:
+        commands: dict[str, list[Command]] = {}
+        for command in envelope.commands:
+            if command.offset > before[command.source]:
+                commands.setdefault(command.model, []).append(command)
+        overlap = any(p.lo <= b for p, b in zip(envelope.progress, before.tolist(), strict=True))
+        rows = 0
+        for block in envelope.blocks:
+            kept = trim(block, before) if overlap else block
+            rows += self._model_events(block.model, kept, commands.pop(block.model, []), envelope)
+        for name, waiting in commands.items():
+            rows += self._model_events(name, None, waiting, envelope)
+        return rows
+
+    def _model_events(
+        self, name: str, block: Block | None, commands: list[Command], envelope: Envelope
+    ) -> int:
+        if (block is None or len(block) == 0) and not commands:
+            return 0
+        model = self._model(name)
+        if model is None:
+            self.position.over_limit += len(block) if block is not None else 0
+            return 0
+        at = 0
+        for command in sorted(commands, key=lambda c: (c.record_time, c.source, c.offset)):
+            if block is not None:
+                to = at + int(np.searchsorted(block.record_time[at:], command.record_time, "left"))
+                self._collect(model.apply(block, at, to, envelope.progress, self.context))
+                at = to
+            alerts, note = model.command(command, envelope.progress, self.context)
+            self._collect(alerts)
+            self._note(note)
+        if block is not None:
+            self._collect(model.apply(block, at, len(block), envelope.progress, self.context))
+        if model.finished_learning:
+            self._admit_next()
+        self._touch(name)
+        return len(block) if block is not None else 0
+
+    def _model(self, name: str) -> Model | None:
+        model = self.models.get(name)
+        if model is None:
+            if len(self.models) >= self.settings.models_per_partition_max:
+                self._note(f"model {name} ignored: the partition holds {len(self.models)} models already")
+                return None
+            model = self.models[name] = Model.new(
+                name, self.settings, self.model_settings, learn=self._may_learn()
+            )
+        return model
+
+    def _may_learn(self) -> bool:
+        learning = sum(m.actor.phase is Phase.LEARNING for m in self.models.values())
+        return learning < self.settings.learning_models_max
+
+    def _admit_next(self) -> None:
+        for model in self.models.values():
+            model.finished_learning = False
+            if model.actor.phase is Phase.QUEUED and self._may_learn():
+                model.actor.phase = Phase.LEARNING
+                self._touch(model.name)
+
+    def _quarantine(self, model: Model, problem: str) -> None:
+        self._note(f"model {model.name}: {problem} It learns its reference again.")
+        self._collect([model.state_lost(self.context, self.partition, self.position.next)])
+        self._touch(model.name)
+
+    def _collect(self, alerts: list[Alert]) -> None:
+        if alerts:
+            self._alerts += alerts
+            self.urgent = True
+
+    def _note(self, text: str) -> None:
+        if text and len(self._notes) < NOTES_MAX:
+            self._notes.append(text)
+
+    def _touch(self, name: str) -> None:
+        self._dirty_models[name] = None
+        self.dirty = True
+
+    # --- storing -----------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Everything since the last one, copied; None when nothing changed."""
+        if not self.dirty:
+            return None
+        changed = [self.models[name] for name in self._dirty_models]
+        self.position.models = list(self.models)
+        rows = [row for model in changed for row in store.model_rows(model)]
+        rows.append(store.position_row(self.position, self.partition))
+        out = Checkpoint(
+            self.position.next, tuple(rows), tuple(self._alerts), tuple(model.view() for model in changed)
+        )
+        self._alerts, self._dirty_models = [], {}
+        self.dirty = self.urgent = False
+        return out
+
+
+def _number(revision: str) -> int:
+    """Revisions are ordered by the number before the hash; one without a number is the oldest."""
+    number = revision.partition("-")[0]
+    return int(number) if number.isdecimal() else 0
+
+
+def trim(block: Block, before: npt.NDArray[np.int64]) -> Block:
+    """The rows of a block above the watermarks ``before`` (one a progress entry)."""
+    keep = block.offset > before[block.source]
+    return block if keep.all() else take_rows(block, np.flatnonzero(keep))

@@ -1,0 +1,173 @@
+"""The words of an alert: what changed, how much, since when, for a person who is not a statistician.
+
+The first line names the model, the signal and the change in the signal's own units; statistics stay in the
+evidence. Text is data: names are quoted as they are, and escaping is the reader's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from driftline.records import F64
+
+TOP: int = 3  # categories named in a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a sentence needs to know of a channel that opened."""
+
+    model: str
+    signal: str
+    channel: str
+    learned_rows: int | None  # None: the reference came from a file
+    mean: float
+    reference_mean: float
+    tolerated: tuple[float, float]
+    quantiles: tuple[float, ...] | None  # current p05, p25, p50, p75, p95
+    reference_quantiles: tuple[float, ...] | None
+    top: Sequence[tuple[str, float]]  # current categories by share
+    reference_top: Sequence[tuple[str, float]]
+    onset_ms: int
+    decided_ms: int
+
+
+def rfc3339(ms: int) -> str:
+    """Epoch milliseconds as UTC with milliseconds."""
+    at = datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def number(value: float) -> str:
+    """At most four significant digits, without an exponent where people would not write one."""
+    if value != 0.0 and not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.3g}"
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return "0" if text == "-0" else text
+
+
+def percent(share: float) -> str:
+    """A share as per cent with up to three digits."""
+    return f"{100.0 * share:.3g} %"
+
+
+def since(onset_ms: int, decided_ms: int) -> str:
+    """When the change began; the date only when it is not the day of the alert."""
+    onset = datetime.fromtimestamp(onset_ms / 1000, UTC)
+    decided = datetime.fromtimestamp(decided_ms / 1000, UTC)
+    return onset.strftime("%H:%M UTC" if onset.date() == decided.date() else "%Y-%m-%d %H:%M UTC")
+
+
+def duration(ms: int) -> str:
+    """A length of time in its two largest units."""
+    minutes = round(timedelta(milliseconds=max(ms, 0)).total_seconds() / 60)
+    days, rest = divmod(minutes, 24 * 60)
+    hours, minutes = divmod(rest, 60)
+    parts = [(days, "day"), (hours, "hour"), (minutes, "minute")]
+    named = [f"{n} {unit}{'s' if n != 1 else ''}" for n, unit in parts if n]
+    return " ".join(named[:2]) or "less than a minute"
+
+
+def opened(change: Change) -> str:
+    """The first line of an opening."""
+    where = f'{change.model}: "{change.signal}"'
+    return f"{where} {_what(change)}, since about {since(change.onset_ms, change.decided_ms)}"
+
+
+def resolved(change: Change, lasted_ms: int) -> str:
+    """The first line of a resolution."""
+    where = f'{change.model}: "{change.signal}"'
+    now = ""
+    if change.quantiles is not None and change.reference_quantiles is not None:
+        median, was = (number(q[2]) for q in (change.quantiles, change.reference_quantiles))
+        now = f": median {median}, {_reference(change)} {was}"
+    elif change.top:
+        now = f": {_shares(change.top)}"
+    return f"{where} is back to what it was after {duration(lasted_ms)}{now}"
+
+
+def superseded(model: str, signal: str) -> str:
+    """The first line of a resolution because the baseline was replaced."""
+    return f'{model}: "{signal}" is measured against a new baseline; the former episode is closed'
+
+
+def state_lost(model: str) -> str:
+    """The first line when stored state was unreadable."""
+    return f"{model}: the stored state was unreadable and was set aside; the model learns its reference again"
+
+
+def _reference(change: Change) -> str:
+    if change.learned_rows is None:
+        return "in training"
+    return f"in the first {change.learned_rows:,} events"
+
+
+def _bounds(change: Change) -> str:
+    up = change.mean > change.reference_mean
+    bound = change.tolerated[1] if up else change.tolerated[0]
+    return f"{'up' if up else 'down'} to {percent(bound)} tolerated"
+
+
+def _what(change: Change) -> str:
+    name = change.channel
+    than = f"than {_reference(change)}"
+    was, now = percent(change.reference_mean), percent(change.mean)
+    if name == "location":
+        level = "higher" if change.mean > change.reference_mean else "lower"
+        return (
+            f"is {level} {than}: {_medians(change)}({now} of values exceed the reference, "
+            f"{was} expected, {_bounds(change)})"
+        )
+    if name == "spread":
+        more = "varies more" if change.mean > change.reference_mean else "varies less"
+        return f"{more} {than}: {_ranges(change)}"
+    if name == "missing":
+        return f"is missing in {now} of events, was {was} ({_bounds(change)})"
+    if name == "unseen":
+        known = {c for c, _ in change.reference_top}
+        news = [c for c, _ in change.top if c not in known][:TOP]
+        example = f', for example "{news[0]}"' if news else ""
+        what = f"has values never seen {_reference(change)} in {now} of events{example}"
+        return f"{what} (was {was}, {_bounds(change)})"
+    if name == "other":
+        return f"has rare values in {now} of events, was {was} ({_bounds(change)})"
+    if name.startswith("share["):
+        value = name[6:-1].removeprefix("=")
+        return f"is {value} in {now} of events, was {was} ({_bounds(change)})"
+    return f"has another mix of values {than}: {_shares(change.top)}, was {_shares(change.reference_top)}"
+
+
+def _medians(change: Change) -> str:
+    if change.quantiles is None or change.reference_quantiles is None:
+        return ""
+    return f"median {number(change.quantiles[2])}, was {number(change.reference_quantiles[2])} "
+
+
+def _ranges(change: Change) -> str:
+    if change.quantiles is None or change.reference_quantiles is None:
+        return f"spread {change.mean:.2f}, was {change.reference_mean:.2f}"
+    now, was = change.quantiles, change.reference_quantiles
+    return (
+        f"half of the values lie between {number(now[1])} and {number(now[3])}, "
+        f"was {number(was[1])} to {number(was[3])}"
+    )
+
+
+def _shares(top: Sequence[tuple[str, float]]) -> str:
+    return ", ".join(f"{name} {percent(share)}" for name, share in top[:TOP]) or "no values"
+
+
+def top_shares(counts: Mapping[str, int], total: int, limit: int = 8) -> list[tuple[str, float]]:
+    """Categories by descending share (ties by name), at most ``limit``."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [(name, count / total) for name, count in ordered[:limit]] if total else []
+
+
+def current_quantiles(values: F64, at: Sequence[float]) -> tuple[float, ...] | None:
+    """Quantiles of the values that are not NaN; None when there are none."""
+    present = values[~np.isnan(values)]
+    return tuple(float(q) for q in np.quantile(present, at)) if len(present) else None

@@ -1,0 +1,1 @@
+"""The demonstration on real flights, and synthetic traffic for `driftline simulate`."""

@@ -1,0 +1,1 @@
+"""What a model's signals look like against their reference; pure."""

@@ -1,0 +1,267 @@
+"""An actor: all state of one model, as plain data and pure functions.
+
+``apply`` takes rows and returns findings; what to do at a boundary (freeze, end of warm-up, new thresholds)
+is decided by the caller, who asks ``rows_to_boundary`` first, so that no result depends on how rows were cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.detect.kernels.channels import derive_channels, update_recent
+from driftline.detect.kernels.engine import run_block, tau_live, warm_channels
+from driftline.detect.kernels.state import new_state, new_warmup
+from driftline.detect.reference import TAU_MAX, Reference
+from driftline.detect.rows import LearningRows
+from driftline.detect.signals import CategoryCodes, Layout
+from driftline.records import F64, Block, Source
+
+RECENT: Final = 256  # values of each signal kept as evidence (2 KB a signal)
+RECENT_MIN: Final = 30  # values shown as current even when the change is younger
+RATE_CHECK_ROWS: Final = 4_096
+SEGMENT_ROWS_MAX: Final = 2_048  # rows a kernel call: 60 channels of them fit the second-level cache
+WARM_ROWS_MIN: Final = 500
+WARM_ROWS_MAX: Final = 5_000
+WARM_BLOCKS_MIN: Final = 8  # fewer block means say nothing about autocorrelation
+WEEK_MS: Final = 7 * 24 * 3600 * 1000
+
+Findings = npt.NDArray[Any]
+
+
+class Phase(StrEnum):
+    """Where an actor stands."""
+
+    QUEUED = "queued"  # waits until fewer models learn at once
+    LEARNING = "learning"
+    WARMING = "warming"  # has a reference from a file and reads autocorrelation and rate from live rows
+    ACTIVE = "active"
+
+
+@dataclass(slots=True)
+class Detection:
+    """Everything that exists once a reference is frozen. S signals, C channels."""
+
+    layout: Layout
+    plan: npt.NDArray[Any]  # CHANNEL_PLAN (C,)
+    state: npt.NDArray[Any]  # CHANNEL_STATE (C,)
+    warm: npt.NDArray[Any]  # WARMUP (C,)
+    tau_live: F64  # (C,)
+    codes: list[CategoryCodes | None]
+    recent: F64  # (S, RECENT) ring of every stride-th value
+    recent_n: npt.NDArray[np.int64]  # (1,) rows seen
+    stride: npt.NDArray[np.int64]  # (S,), follows from the plan
+    mismatches: npt.NDArray[np.int64]  # (S,) cells of another type than the reference's
+    warm_rows: int  # rows left of the warm-up
+    run_length: float  # A in force
+    active_rows: int = 0  # rows since active
+
+
+@dataclass(slots=True)
+class Applied:
+    """What a run of rows gave: findings in row order, and the values behind them."""
+
+    findings: Findings
+    values: F64  # (S, hi) by row of the block: a numeric value or a category code, NaN when missing
+    lo: int  # rows lo..hi of the block were applied
+    hi: int
+
+
+@dataclass(slots=True)
+class Actor:
+    """One model. ``rows`` counts every row ever applied; times are event times in ms."""
+
+    model: str
+    phase: Phase
+    learning_rows: int
+    rows: int = 0
+    last_time: int = -1  # largest event time seen
+    version: str | None = None
+    source_rows: dict[Source, int] = field(default_factory=dict)
+    learning: LearningRows | None = None
+    detection: Detection | None = None
+    dismissed: int = 0
+    # (rows, time) pairs from which the event rate is read; the older one is a week back when it can be
+    rate_marks: list[tuple[int, int]] = field(default_factory=list)
+
+    def rows_to_boundary(self) -> int:
+        """Rows that may be applied in one go."""
+        d = self.detection
+        match self.phase:
+            case Phase.QUEUED:
+                return 1 << 62
+            case Phase.LEARNING:
+                return self.learning_rows - (len(self.learning) if self.learning else 0)
+            case Phase.WARMING:
+                return d.warm_rows if d else 0
+            case Phase.ACTIVE:
+                done = d.active_rows if d else 0
+                return min(
+                    RATE_CHECK_ROWS - done % RATE_CHECK_ROWS, SEGMENT_ROWS_MAX - done % SEGMENT_ROWS_MAX
+                )
+
+    def at_boundary(self) -> bool:
+        """Whether the caller has something to decide now."""
+        d = self.detection
+        match self.phase:
+            case Phase.QUEUED:
+                return False
+            case Phase.LEARNING:
+                return self.learning is not None and len(self.learning) >= self.learning_rows
+            case Phase.WARMING:
+                return d is not None and d.warm_rows <= 0
+            case Phase.ACTIVE:
+                return d is not None and d.active_rows > 0 and d.active_rows % RATE_CHECK_ROWS == 0
+
+    def apply(self, block: Block, lo: int, hi: int) -> Applied | None:
+        """Apply rows lo..hi, at most ``rows_to_boundary()``; None when nothing can have been found."""
+        n = hi - lo
+        if not self.rate_marks:
+            self.rate_marks.append((self.rows, int(block.event_time[lo])))
+        self.rows += n
+        self.last_time = max(self.last_time, int(block.event_time[lo:hi].max()))
+        version = int(block.version[hi - 1])
+        self.version = block.versions[version] if version >= 0 else None
+        if self.phase is Phase.LEARNING:
+            if self.learning is None:
+                self.learning = LearningRows()
+            self.learning.append(block, lo, hi)
+        elif self.detection is not None and self.phase is Phase.WARMING:
+            y, x = self._derive(self.detection, block, lo, hi)
+            warm_channels(y, lo, hi, warm_blocks(self.detection.layout), self.detection.warm)
+            d = self.detection
+            update_recent(d.recent, d.recent_n, d.stride, x, lo, hi)
+            self.detection.warm_rows -= n
+        elif self.detection is not None and self.phase is Phase.ACTIVE:
+            return self._detect(self.detection, block, lo, hi)
+        return None
+
+    def _derive(self, d: Detection, block: Block, lo: int, hi: int) -> tuple[F64, F64]:
+        luts = d.layout.luts(block, d.codes, lo, hi)
+        y = np.empty((len(d.layout.channels), hi))
+        x = np.empty((len(d.layout.signals), hi))
+        derive_channels(
+            block.tags,
+            block.values,
+            luts.column_of_signal,
+            d.layout.specs,
+            d.layout.knot_q,
+            d.layout.knot_lo,
+            d.layout.knot_hi,
+            luts.start,
+            luts.rank,
+            luts.slot,
+            luts.flag,
+            luts.code,
+            d.layout.want_tag,
+            lo,
+            hi,
+            y,
+            x,
+            d.mismatches,
+        )
+        return y, x
+
+    def _detect(self, d: Detection, block: Block, lo: int, hi: int) -> Applied:
+        y, x = self._derive(d, block, lo, hi)
+        found = run_block(y, block.event_time, lo, hi, d.plan, d.state)
+        d.active_rows += hi - lo
+        return Applied(found, x, lo, hi)
+
+    def keep_recent(self, applied: Applied) -> None:
+        """Move the values of a run into the rings, after its findings were dealt with."""
+        if self.detection is not None:
+            d = self.detection
+            update_recent(d.recent, d.recent_n, d.stride, applied.values, applied.lo, applied.hi)
+
+    def recent_values(self, signal: int, applied: Applied, row: int, rows: int) -> F64:
+        """The kept values of a signal among the last ``rows`` rows up to a row of the run, oldest first.
+
+        At least RECENT_MIN and at most RECENT of them, as far as there are so many.
+        """
+        d = self.detection
+        if d is None:
+            return np.zeros(0)
+        stride, seen = int(d.stride[signal]), int(d.recent_n[0])
+        wanted = min(max(rows // stride, RECENT_MIN), RECENT)
+        now = applied.values[signal, applied.lo + (-seen) % stride : row + 1 : stride]
+        if len(now) >= wanted:
+            return now[-wanted:]
+        written = -(-seen // stride)
+        at = written % RECENT
+        ring = d.recent[signal]
+        before = np.concatenate([ring[at:], ring[:at]]) if written >= RECENT else ring[:at]
+        need = min(wanted - len(now), len(before))
+        return np.concatenate([before[len(before) - need :], now])
+
+    def events_per_week(self) -> float:
+        """Event rate from the marks; 0.0 while no time has passed."""
+        if not self.rate_marks:
+            return 0.0
+        rows, time = self.rate_marks[0]
+        return (self.rows - rows) * WEEK_MS / (self.last_time - time) if self.last_time > time else 0.0
+
+    def mark_rate(self) -> None:
+        """Let the older mark follow, so that the rate is read over one to two weeks of events."""
+        now = (self.rows, self.last_time)
+        if len(self.rate_marks) < 2:
+            self.rate_marks.append(now)
+        elif self.last_time - self.rate_marks[1][1] >= WEEK_MS:
+            self.rate_marks = [self.rate_marks[1], now]
+
+
+def warm_rows(reference: Reference) -> int:
+    """Length of the warm-up of a reference from a file, in rows."""
+    return min(max(reference.rows // 4, WARM_ROWS_MIN), WARM_ROWS_MAX)
+
+
+def warm_blocks(layout: Layout) -> npt.NDArray[np.int64]:
+    """Block size of the warm-up's means: floor(sqrt n_warm), the same for all channels. Shape (C,)."""
+    size = int(np.sqrt(warm_rows(layout.reference)))
+    return np.full(len(layout.channels), size, dtype=np.int64)
+
+
+def live_tau(warm: npt.NDArray[Any], b0: npt.NDArray[np.int64]) -> F64:
+    """tau_live of each channel within 1..64; 1.0 where there were too few blocks to tell. Shape (C,)."""
+    out = np.clip(tau_live(warm, b0), 1.0, TAU_MAX)
+    out[warm["blocks"] < WARM_BLOCKS_MIN] = 1.0
+    return out
+
+
+def strides(layout: Layout, plan: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Every how many rows a value is kept: a sixteenth of the longest block, so RECENT cover 16 blocks."""
+    blocks = np.maximum.reduceat(plan["b"], layout.specs["first_channel"])
+    return np.asarray(np.maximum(1, blocks // 16), dtype=np.int64)
+
+
+def restart_rings(d: Detection) -> None:
+    """The plan has changed the strides: forget what was kept under the former ones."""
+    d.stride = strides(d.layout, d.plan)
+    d.recent[:] = np.nan
+    d.recent_n[0] = 0
+
+
+def new_detection(
+    reference: Reference, plan: npt.NDArray[Any], *, warming: bool, run_length: float
+) -> Detection:
+    """Detection from zero under a reference."""
+    layout = Layout(reference)
+    signals, channels = len(layout.signals), len(layout.channels)
+    return Detection(
+        layout,
+        plan,
+        new_state(channels),
+        new_warmup(channels),
+        np.ones(channels),
+        layout.new_codes(),
+        np.full((signals, RECENT), np.nan),
+        np.zeros(1, dtype=np.int64),
+        strides(layout, plan),
+        np.zeros(signals, dtype=np.int64),
+        warm_rows(reference) if warming else 0,
+        run_length,
+    )

@@ -1,0 +1,444 @@
+"""A reference: the summary of a model's signals to compare with, frozen from rows in time order.
+
+Formulas and constants: docs/decisions.md, section "Reference". Everything here is a pure function of the
+rows; a reference is immutable and goes to JSON and back without losing a bit (``schemas/baseline.v1.json``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from scipy.optimize import brentq
+
+from driftline.errors import MessageError
+from driftline.records import F64, FEATURES_MAX, I64, NAME_CHARS_MAX, U8, ColumnKind, Tag
+
+FORMAT_VERSION: Final = 1
+ROWS_MIN: Final = 500  # fewer rows widen the null so far that only huge shifts are seen
+KNOTS_MAX: Final = 256
+ATOM_SHARE: Final = 0.20  # a value with this share gets a channel of its own
+LOCATION_ROWS_MIN: Final = 200  # non-atom rows needed for location and spread
+NUMERIC_ROWS_MIN: Final = 50  # present rows needed for any channel but missing
+CATEGORY_COUNT_MIN: Final = 5  # rarer categories are pooled
+SHARES_MAX: Final = 8
+CATEGORIES_MAX: Final = 1_000  # kept categories of one feature
+SEEN_MAX: Final = 10_000  # categories remembered as seen; beyond it, unseen is not watched
+TAU_MAX: Final = 64.0
+TAU_ROWS_MIN: Final = 400
+THETA_SAMPLE: Final = 5_000  # values from which the Page-Hinkley exponent is solved
+QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
+BLOCK_SIZES: Final = (2, 4, 8, 16, 32, 64, 128, 256)  # 2 ** ceil(log2(3 * tau)) with tau <= 64
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReference:
+    """What the reference says of one channel; ``sd`` and ``mean`` are of its own values in [0, 1]."""
+
+    name: str
+    binary: bool
+    n: int
+    mean: float
+    sd: float
+    tau: float  # variance inflation of means (long-run variance / variance), 1..64
+    block_sds: tuple[
+        float, ...
+    ]  # standard deviation of means of blocks of BLOCK_SIZES values; 0.0 when unknown
+    theta_up: float  # root of mean exp(theta * (y - mean - delta)) = 1; 0.0 when there is none
+    theta_down: float
+
+
+@dataclass(frozen=True, slots=True)
+class NumericReference:
+    """Knots of the mid-PIT: at value ``knots[i]`` the distribution jumps from ``below[i]`` to ``upto[i]``."""
+
+    knots: tuple[float, ...]
+    below: tuple[float, ...]
+    upto: tuple[float, ...]
+    quantiles: tuple[float, ...]  # at QUANTILES, in the feature's own units
+    atom: float | None
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True, slots=True)
+class CategoricalReference:
+    """Categories by descending frequency; the first ``kept`` are kept, the rest are pooled."""
+
+    categories: tuple[str, ...]
+    counts: tuple[int, ...]
+    kept: int
+    shares: int  # how many of the first have a share channel
+    total: int
+    seen_complete: bool  # False: too many to remember, unseen is not watched
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReference:
+    """One signal: ``tag`` is the physical tag of its values (NUMBER, STRING or BOOL)."""
+
+    kind: ColumnKind
+    name: str
+    tag: Tag
+    rows: int
+    missing: int
+    channels: tuple[ChannelReference, ...]
+    numeric: NumericReference | None
+    categorical: CategoricalReference | None
+
+    @property
+    def signal(self) -> str:
+        """The signal's name on topics and in metrics."""
+        return signal_name(self.kind, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """All signals of a model. ``rows_per_week`` is 0.0 when the rows had no usable times."""
+
+    model: str
+    origin: str  # "file" or "stream"
+    rows: int
+    first_time: int  # ms
+    last_time: int
+    time_ordered: bool
+    rows_per_week: float
+    signals: tuple[SignalReference, ...]
+
+    @property
+    def id(self) -> str:
+        """Identity of the content: the same rows give the same id."""
+        return hashlib.sha256(to_json(self)).hexdigest()[:16]
+
+
+def signal_name(kind: ColumnKind, name: str) -> str:
+    """Name of the signal of a column; a feature cannot take the name of a prediction output."""
+    if kind is ColumnKind.SCORE:
+        return "prediction.score"
+    if kind is ColumnKind.CLASS:
+        return "prediction.class"
+    return f"feature.{name}" if name.startswith(("prediction.", "feature.")) else name
+
+
+# --- channels ---------------------------------------------------------------------------------------------
+
+
+def long_run_tau(y: F64) -> float:
+    """Variance inflation by batch means with b0 = floor(sqrt n); 1 for fewer than 400 values."""
+    n = len(y)
+    variance = float(np.var(y)) if n else 0.0
+    if n < TAU_ROWS_MIN or variance <= 0.0:
+        return 1.0
+    b0 = math.isqrt(n)
+    inflation = b0 * float(np.var(_block_means(y, b0), ddof=1)) / variance
+    return min(TAU_MAX, max(1.0, inflation))
+
+
+def channel_reference(name: str, y: F64, *, binary: bool) -> ChannelReference:
+    """Statistics of a channel from its values on the reference rows, in time order, without NaN."""
+    n = len(y)
+    mean, sd = (float(np.mean(y)), float(np.std(y))) if n else (0.0, 0.0)
+    block_sds = tuple(float(np.std(_block_means(y, b))) if n >= 2 * b else 0.0 for b in BLOCK_SIZES)
+    up, down = (0.0, 0.0)
+    if not binary and sd > 1e-6:
+        sample = np.sort(y)
+        if n > THETA_SAMPLE:
+            sample = sample[np.linspace(0, n - 1, THETA_SAMPLE).astype(np.int64)]
+        delta = 0.1 * max(sd, 0.01)
+        weights = np.full(len(sample), 1.0 / len(sample))
+        centre = float(np.mean(sample))
+        up = solve_theta(sample - centre - delta, weights)
+        down = solve_theta(centre - sample - delta, weights)
+    return ChannelReference(name, binary, n, mean, sd, long_run_tau(y), block_sds, up, down)
+
+
+def solve_theta(z: F64, weights: F64) -> float:
+    """The positive root of sum(weights * exp(theta * z)) = 1; 0.0 when z is nowhere positive."""
+    if len(z) == 0 or float(z.max()) <= 0.0:
+        return 0.0
+
+    def excess(theta: float) -> float:
+        return float(np.dot(weights, np.exp(np.minimum(theta * z, 700.0)))) - 1.0
+
+    high = 1e-3
+    while excess(high) < 0.0 and high < 1e4:
+        high *= 2.0
+    low = high / 2.0 if high > 1e-3 else 1e-9
+    if excess(low) >= 0.0 or excess(high) <= 0.0:
+        return high
+    return float(brentq(excess, low, high, xtol=1e-9))
+
+
+def _block_means(y: F64, b: int) -> F64:
+    k = len(y) // b
+    return np.asarray(y[: k * b].reshape(k, b).mean(axis=1), dtype=np.float64)
+
+
+# --- signals ----------------------------------------------------------------------------------------------
+
+
+def mid_pit(numeric: NumericReference, x: F64) -> F64:
+    """u(x) of DECISIONS A; the kernels compute the same value by value."""
+    q, lo, hi = (np.asarray(a) for a in (numeric.knots, numeric.below, numeric.upto))
+    i = np.searchsorted(q, x, "right") - 1
+    j = np.clip(i, 0, len(q) - 1)
+    k = np.minimum(j + 1, len(q) - 1)
+    at = (i >= 0) & (q[j] == x)
+    gap = q[k] - q[j]
+    part = np.where(gap > 0, (x - q[j]) / np.where(gap > 0, gap, 1.0), 0.0)
+    u = np.where(at, (lo[j] + hi[j]) / 2.0, hi[j] + part * (lo[k] - hi[j]))
+    u = np.where(i < 0, 0.0, u)
+    return np.asarray(np.where((i == len(q) - 1) & ~at, 1.0, u), dtype=np.float64)
+
+
+def numeric_knots(x: F64) -> tuple[F64, F64, F64]:
+    """Knots, F(q-) and F(q) of the values: all unique values, or the quantiles and heavy atoms beyond 256."""
+    n = len(x)
+    values, counts = np.unique(x, return_counts=True)
+    upto = np.cumsum(counts) / n
+    below = upto - counts / n
+    if len(values) > KNOTS_MAX:
+        keep = counts / n >= 1.0 / KNOTS_MAX
+        keep[np.minimum(np.searchsorted(upto, np.linspace(0.0, 1.0, KNOTS_MAX)), len(values) - 1)] = True
+        keep[0] = keep[-1] = True
+        values, below, upto = values[keep], below[keep], upto[keep]
+    return values, below, upto
+
+
+def _numeric_signal(kind: ColumnKind, name: str, tags: U8, values: F64) -> SignalReference:
+    present = tags == Tag.NUMBER
+    missing = _missing(tags)
+    usable = present | missing
+    channels = [channel_reference("missing", missing[usable].astype(np.float64), binary=True)]
+    x = values[present]
+    numeric: NumericReference | None = None
+    if len(x) >= NUMERIC_ROWS_MIN:
+        unique, counts = np.unique(x, return_counts=True)
+        top = int(counts.argmax())
+        atom = float(unique[top]) if counts[top] / len(x) >= ATOM_SHARE else None
+        rest = x
+        if atom is not None:
+            channels.append(
+                channel_reference(f"share[={atom:g}]", (x == atom).astype(np.float64), binary=True)
+            )
+            rest = x[x != atom]
+        knots, below, upto = numeric_knots(rest if len(rest) >= LOCATION_ROWS_MIN else x)
+        numeric = NumericReference(
+            tuple(knots.tolist()),
+            tuple(below.tolist()),
+            tuple(upto.tolist()),
+            tuple(np.quantile(x, QUANTILES).tolist()),
+            atom,
+            float(np.mean(x)),
+            float(np.std(x)),
+        )
+        if len(rest) >= LOCATION_ROWS_MIN or atom is None:
+            u = mid_pit(numeric, rest)
+            channels.append(channel_reference("location", u, binary=False))
+            channels.append(channel_reference("spread", np.abs(2.0 * u - 1.0), binary=False))
+    return SignalReference(
+        kind, name, Tag.NUMBER, len(tags), int(missing.sum()), tuple(channels), numeric, None
+    )
+
+
+def _categorical_signal(
+    kind: ColumnKind, name: str, tags: U8, values: F64, strings: Sequence[str], tag: Tag
+) -> SignalReference:
+    """Table from the first half, statistics from the second: without the hold-out long tails alarm."""
+    present = tags == tag
+    missing = _missing(tags)
+    usable = present | missing
+    names = tuple(strings) if tag is Tag.STRING else ("false", "true")
+    half = len(tags) // 2
+    first = values[:half][present[:half]].astype(np.int64)
+    second = values[half:][present[half:]].astype(np.int64)
+    counted = np.bincount(first, minlength=len(names))
+    order = sorted(np.flatnonzero(counted).tolist(), key=lambda c: (-int(counted[c]), names[c]))
+    kept = min(sum(int(counted[c]) >= CATEGORY_COUNT_MIN for c in order), CATEGORIES_MAX)
+    complete = len(order) <= SEEN_MAX
+    order = order[:SEEN_MAX]
+    shares = 0 if not kept else (min(SHARES_MAX, kept) if kept > 2 else 1)
+    table = CategoricalReference(
+        tuple(names[c] for c in order),
+        tuple(int(counted[c]) for c in order),
+        kept,
+        shares,
+        len(first),
+        complete,
+    )
+    slot = np.full(len(names), -1, dtype=np.int64)
+    slot[order] = np.arange(len(order))
+    codes = slot[second]
+    u = category_ranks(table)[codes]  # code -1 is the last entry: unseen
+    channels = [
+        channel_reference("rank", u, binary=False),
+        channel_reference("rank-spread", np.abs(2.0 * u - 1.0), binary=False),
+    ]
+    channels += [
+        channel_reference(f"share[{table.categories[c]}]", (codes == c).astype(np.float64), binary=True)
+        for c in range(shares)
+    ]
+    if has_other(table):
+        other = ((codes < 0) | (codes >= kept)).astype(np.float64)
+        channels.append(channel_reference("other", other, binary=True))
+    channels.append(channel_reference("unseen", ((codes < 0) & complete).astype(np.float64), binary=True))
+    channels.append(channel_reference("missing", missing[usable].astype(np.float64), binary=True))
+    return SignalReference(kind, name, tag, len(tags), int(missing.sum()), tuple(channels), None, table)
+
+
+def category_ranks(table: CategoricalReference) -> F64:
+    """Mid-cumulative share of every category, then one entry for unseen ones: (categories + 1,)."""
+    counts = np.asarray(table.counts, dtype=np.float64)
+    total = max(table.total, 1)
+    share = counts[: table.kept] / total
+    upto = np.cumsum(share)
+    pooled = 1.0 - (1.0 - (float(upto[-1]) if table.kept else 0.0)) / 2.0
+    ranks = np.full(len(counts) + 1, pooled)
+    ranks[: table.kept] = upto - share / 2.0
+    return ranks
+
+
+def has_other(table: CategoricalReference) -> bool:
+    """Whether the reference had rare categories, so that their share is a channel."""
+    return len(table.categories) > table.kept or not table.seen_complete
+
+
+def _missing(tags: U8) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.asarray((tags == Tag.ABSENT) | (tags == Tag.NULL) | (tags == Tag.INVALID))
+
+
+@dataclass(frozen=True, slots=True)
+class RawColumn:
+    """A column of reference rows in time order; ``strings`` is the dictionary of its STRING cells."""
+
+    kind: ColumnKind
+    name: str
+    tags: U8
+    values: F64
+    strings: tuple[str, ...]
+
+
+def build_reference(
+    model: str, origin: str, columns: Sequence[RawColumn], times: I64, *, time_ordered: bool
+) -> Reference:
+    """Freeze a reference from rows in time order; the logical type of a column is its majority tag.
+
+    Raises:
+        MessageError: there are fewer than ROWS_MIN rows or no column has a value.
+    """
+    rows = len(times)
+    if rows < ROWS_MIN:
+        raise MessageError(
+            f"a reference for {model} needs at least {ROWS_MIN} rows, got {rows}.",
+            remedy="Give more rows; 20,000 or more are recommended.",
+        )
+    signals = []
+    for column in sorted(columns, key=lambda c: (c.kind, c.name))[:FEATURES_MAX]:
+        counts = {tag: int((column.tags == tag).sum()) for tag in (Tag.NUMBER, Tag.STRING, Tag.BOOL)}
+        tag = max(counts, key=lambda t: (counts[t], -t))
+        if counts[tag] == 0:
+            continue  # never had a value: nothing to compare with
+        if tag is Tag.NUMBER:
+            signals.append(_numeric_signal(column.kind, column.name, column.tags, column.values))
+        else:
+            signals.append(
+                _categorical_signal(column.kind, column.name, column.tags, column.values, column.strings, tag)
+            )
+    if not signals:
+        raise MessageError(f"a reference for {model}: no column has a value.")
+    first, last = int(times.min()), int(times.max())
+    week_ms = 7 * 24 * 3600 * 1000
+    rate = rows * week_ms / (last - first) if last > first else 0.0
+    return Reference(model, origin, rows, first, last, time_ordered, rate, tuple(signals))
+
+
+# --- JSON -------------------------------------------------------------------------------------------------
+
+
+def to_json(reference: Reference) -> bytes:
+    """Canonical JSON of a reference: the same reference gives the same bytes."""
+    body = {"format": FORMAT_VERSION, **asdict(reference)}
+    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def from_json(text: bytes | str | Mapping[str, Any]) -> Reference:
+    """Read a reference; the inverse of ``to_json``.
+
+    Raises:
+        MessageError: it is not one, or was written by a newer version; says what is wrong.
+    """
+    try:
+        body = dict(text) if isinstance(text, Mapping) else dict(json.loads(text))
+        version = body.pop("format")
+        listed = body.pop("signals")
+        signals = tuple(_signal_from(s) for s in listed) if version == FORMAT_VERSION else ()
+        reference = Reference(**body, signals=signals)
+    except (KeyError, TypeError, ValueError) as error:
+        raise MessageError(f"not a baseline: {type(error).__name__}: {error}.") from error
+    if version != FORMAT_VERSION:
+        raise MessageError(f"baseline format {version}, this version reads {FORMAT_VERSION}.")
+    _check(reference)
+    return reference
+
+
+def _signal_from(body: Mapping[str, Any]) -> SignalReference:
+    numeric, categorical = body["numeric"], body["categorical"]
+    return SignalReference(
+        ColumnKind(body["kind"]),
+        str(body["name"]),
+        Tag(body["tag"]),
+        int(body["rows"]),
+        int(body["missing"]),
+        tuple(ChannelReference(**{**c, "block_sds": tuple(c["block_sds"])}) for c in body["channels"]),
+        None
+        if numeric is None
+        else NumericReference(
+            **{**numeric, **{k: tuple(numeric[k]) for k in ("knots", "below", "upto", "quantiles")}}
+        ),
+        None
+        if categorical is None
+        else CategoricalReference(
+            **{**categorical, **{k: tuple(categorical[k]) for k in ("categories", "counts")}}
+        ),
+    )
+
+
+def _check(reference: Reference) -> None:
+    """Refuse what would make the kernels read out of bounds or divide by nothing."""
+    if not 1 <= len(reference.signals) <= FEATURES_MAX:
+        raise MessageError(f"baseline of {reference.model}: {len(reference.signals)} signals.")
+    for s in reference.signals:
+        where = f"baseline of {reference.model}, signal {s.signal!r}"
+        if len(s.name) > NAME_CHARS_MAX or not s.channels:
+            raise MessageError(f"{where}: bad name or no channels.")
+        for c in s.channels:
+            numbers = (c.mean, c.sd, c.tau, c.theta_up, c.theta_down, *c.block_sds)
+            if (
+                not all(math.isfinite(v) for v in numbers)
+                or not 0 <= c.mean <= 1
+                or not 1 <= c.tau <= TAU_MAX
+            ):
+                raise MessageError(f"{where}, channel {c.name!r}: a statistic is out of range.")
+            if c.n < 0 or len(c.block_sds) != len(BLOCK_SIZES):
+                raise MessageError(f"{where}, channel {c.name!r}: inconsistent.")
+        if s.numeric is not None:
+            q = np.asarray(s.numeric.knots, dtype=np.float64)
+            if (
+                not len(q) == len(s.numeric.below) == len(s.numeric.upto)
+                or len(q) == 0
+                or not np.isfinite(q).all()
+            ):
+                raise MessageError(f"{where}: knots are inconsistent.")
+            if len(q) > 4 * KNOTS_MAX or (np.diff(q) <= 0).any():
+                raise MessageError(f"{where}: knots must increase, at most {4 * KNOTS_MAX}.")
+        if s.categorical is not None:
+            t = s.categorical
+            if not len(t.categories) == len(t.counts) <= SEEN_MAX or not 0 <= t.shares <= t.kept <= len(
+                t.counts
+            ):
+                raise MessageError(f"{where}: categories are inconsistent.")

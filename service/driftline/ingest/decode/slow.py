@@ -1,0 +1,351 @@
+"""The slow path: decides about one native record, in plain Python, with nothing left out.
+
+This is the definition of the native format; the scanner may only accept what gives the same row here. Owned
+here: every reject code of a row, what a name may be, and what a time may be. It must not know chunks, tables
+or kernels other than the check of depth, which has to come before a recursive parser sees the record.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import date
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from driftline.detect.kernels.scan_json import (
+    FEATURES,
+    PREDICTION,
+    PROBABILITIES,
+    TIME_MS_MAX,
+    TOP,
+    depth_max,
+)
+from driftline.detect.kernels.scan_number import INTEGER_MAX
+from driftline.detect.kernels.scan_tables import STRING_BYTES_MAX
+from driftline.records import (
+    JSON_DEPTH_MAX,
+    MODEL_ID_PATTERN,
+    NAME_CHARS_MAX,
+    NUMBER_CHARS_MAX,
+    RECORD_BYTES_MAX,
+    TIME_AHEAD_MS_MAX,
+    RejectCode,
+    Tag,
+)
+
+DETAIL_CHARS_MAX: Final = 80  # of a reject's detail
+NAMES_CACHED_MAX: Final = 4_096  # judged names that are remembered; the same ones come again
+TIME_MS_MIN: Final = -62_135_596_800_000  # 0001-01-01T00:00:00Z
+
+_MODEL_ID = re.compile(MODEL_ID_PATTERN)
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+# U+061C, U+200E-F, U+202A-E, U+2066-9 change the direction of the text around them: a name could pose as
+# another.
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class _Unusable:
+    """A token that is grammatical but no value: NaN, Infinity, more than NUMBER_CHARS_MAX characters."""
+
+
+UNUSABLE: Final = _Unusable()
+_INFINITY: Final = float("inf")
+
+
+class Refused(Exception):  # noqa: N818 - not an error: the outcome of a row, caught by the decoder
+    """The record is rejected with ``code``; ``detail`` names a key or a position, never a value."""
+
+    def __init__(self, code: RejectCode, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail[:DETAIL_CHARS_MAX]
+
+
+class SlowCell(NamedTuple):
+    """One cell; ``value`` is a string for the tag STRING, else the number that stands in the block."""
+
+    space: int
+    name: str
+    tag: Tag
+    value: float | str
+
+
+@dataclass(slots=True)
+class SlowRow:
+    """An accepted record."""
+
+    model: str
+    event_time: int
+    version: str | None = None
+    id: bytes = b""  # UTF-8 (lone surrogates kept as they are); empty: none
+    cells: list[SlowCell] = field(default_factory=list)
+    ignored: list[tuple[int, str]] = field(default_factory=list)  # keys seen that never become cells
+    bad_names: list[tuple[int, str]] = field(default_factory=list)
+    nested: list[str] = field(default_factory=list)
+    counts: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a decoder was configured with."""
+
+    fixed_model: str | None
+    allowed_models: frozenset[str] | None
+    max_event_age_ms: int | None
+    judge_times: bool = True
+
+
+@lru_cache(maxsize=NAMES_CACHED_MAX)
+def name_allowed(name: str) -> bool:
+    """Whether a feature, class or version may be called so: NFC, 1-128 characters, no control or bidi."""
+    return (
+        0 < len(name) <= NAME_CHARS_MAX
+        and _FORBIDDEN.search(name) is None
+        and unicodedata.is_normalized("NFC", name)
+    )
+
+
+def shown(name: str) -> str:
+    """A key's name, fit for a reject's detail: bounded, ASCII, without control characters."""
+    return json.dumps(name[:32])
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise Refused(RejectCode.DUPLICATE_KEY, f"key {shown(name)}")
+            seen.add(name)
+    return found
+
+
+def _integer(text: str) -> int | _Unusable:
+    return int(text) if len(text) <= NUMBER_CHARS_MAX else UNUSABLE
+
+
+def _real(text: str) -> float | _Unusable:
+    return float(text) if len(text) <= NUMBER_CHARS_MAX else UNUSABLE
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_real, parse_constant=lambda _: UNUSABLE
+)
+
+
+def parse_object(raw: bytes, *, bytes_max: int = RECORD_BYTES_MAX) -> dict[str, Any]:
+    """The record as a JSON object, within the limits on size and depth.
+
+    Raises:
+        Refused: with TOO_LARGE, NOT_UTF8, TOO_DEEP, SYNTAX, DUPLICATE_KEY or NOT_OBJECT, judged in this
+        order.
+    """
+    if len(raw) > bytes_max:
+        raise Refused(RejectCode.TOO_LARGE, f"{len(raw)} bytes, at most {bytes_max}")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise Refused(RejectCode.NOT_UTF8, f"at byte {error.start}") from None
+    openings = raw.count(b"{") + raw.count(b"[")
+    if (
+        openings > JSON_DEPTH_MAX
+        and depth_max(np.frombuffer(raw, np.uint8), len(raw), JSON_DEPTH_MAX) > JSON_DEPTH_MAX
+    ):
+        raise Refused(RejectCode.TOO_DEEP, f"more than {JSON_DEPTH_MAX} levels")
+    try:
+        found = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise Refused(RejectCode.SYNTAX, f"at character {error.pos}") from None
+    if not isinstance(found, dict):
+        raise Refused(RejectCode.NOT_OBJECT, "the record is not a JSON object")
+    return found
+
+
+def parse_rfc3339(text: str) -> int | None:
+    """Epoch milliseconds, truncated, of an RFC 3339 time with a zone; second 60 is the next second's 0."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    zone_hour, zone_minute = int(match[9] or 0), int(match[10] or 0)
+    if hour > 23 or minute > 59 or second > 60 or zone_hour > 23 or zone_minute > 59:
+        return None
+    try:
+        days = date(year, month, day).toordinal() - _EPOCH_DAY
+    except ValueError:
+        return None
+    zone = (zone_hour * 60 + zone_minute) * (-1 if match[8] == "-" else 1)
+    fraction = int(((match[7] or "") + "000")[:3])
+    return (((days * 24 + hour) * 60 + minute - zone) * 60 + second) * 1000 + fraction
+
+
+def _model(record: dict[str, Any], rules: Rules) -> str:
+    if rules.fixed_model is not None:
+        return rules.fixed_model
+    model = record.get("model")
+    if model is None:
+        raise Refused(RejectCode.MODEL_MISSING, 'no "model"')
+    if not isinstance(model, str) or _MODEL_ID.fullmatch(model) is None:
+        raise Refused(RejectCode.MODEL_INVALID, f'"model" must match {MODEL_ID_PATTERN}')
+    if rules.allowed_models is not None and model not in rules.allowed_models:
+        raise Refused(RejectCode.MODEL_UNKNOWN, "the configuration does not name this model")
+    return model
+
+
+def _event_time(record: dict[str, Any], record_time: int, rules: Rules) -> int:
+    given = record.get("time")
+    if given is None:
+        return record_time
+    time: int | None = None
+    if isinstance(given, str):
+        time = parse_rfc3339(given)
+    elif isinstance(given, int) and not isinstance(given, bool):
+        time = given
+    if time is None or not TIME_MS_MIN <= time <= TIME_MS_MAX:
+        raise Refused(RejectCode.TIME_INVALID, '"time" must be RFC 3339 with a zone, or epoch milliseconds')
+    if record_time >= 0 and rules.judge_times:
+        if time - record_time > TIME_AHEAD_MS_MAX:
+            raise Refused(RejectCode.TIME_FUTURE, f"more than {TIME_AHEAD_MS_MAX} ms ahead of the record")
+        if rules.max_event_age_ms is not None and record_time - time > rules.max_event_age_ms:
+            raise Refused(RejectCode.TIME_LATE, f"more than {rules.max_event_age_ms} ms behind the record")
+    return time
+
+
+_INVALID_CELL: Final = (Tag.INVALID, np.nan)
+
+
+def judge_value(value: Any) -> tuple[Tag, float | str]:
+    """Tag and value of a cell."""
+    kind = type(value)  # a parser's value: exactly one of these types
+    if kind is float:
+        return (Tag.NUMBER, value + 0.0) if -_INFINITY < value < _INFINITY else _INVALID_CELL
+    if kind is str:
+        if len(value) > STRING_BYTES_MAX:
+            return _INVALID_CELL
+        if not value.isascii():
+            try:
+                if len(value.encode()) > STRING_BYTES_MAX:
+                    return _INVALID_CELL
+            except UnicodeEncodeError:  # a lone surrogate, from an escape
+                return _INVALID_CELL
+        return Tag.STRING, value
+    if kind is int:
+        return (Tag.NUMBER, float(value)) if -INTEGER_MAX <= value <= INTEGER_MAX else _INVALID_CELL
+    if value is None:
+        return Tag.NULL, np.nan
+    if kind is bool:
+        return Tag.BOOL, float(value)
+    if kind is dict or kind is list:
+        return Tag.NESTED, np.nan
+    return _INVALID_CELL
+
+
+def _id(record: dict[str, Any], row: SlowRow) -> None:
+    given = record.get("id")
+    if isinstance(given, int) and not isinstance(given, bool):
+        given = str(given)
+    if isinstance(given, str):
+        row.id = given.encode("utf-8", "surrogatepass")
+    elif given is not None:
+        row.counts.append("bad_id")
+    if not row.id:
+        row.counts.append("no_id")
+
+
+def _version(record: dict[str, Any], row: SlowRow) -> None:
+    given = record.get("model_version")
+    if isinstance(given, int) and not isinstance(given, bool) and abs(given) <= INTEGER_MAX:
+        given = str(given)
+    if isinstance(given, str) and name_allowed(given):
+        row.version = given
+    elif given is not None:
+        row.counts.append("bad_version")
+
+
+def _features(record: dict[str, Any], row: SlowRow) -> None:
+    given = record.get("features")
+    if isinstance(given, dict):
+        for name, value in given.items():
+            if not name_allowed(name):
+                row.bad_names.append((FEATURES, name))
+                continue
+            tag, cell = judge_value(value)
+            if tag is Tag.NESTED:
+                row.nested.append(name)
+            row.cells.append(SlowCell(FEATURES, name, tag, cell))
+    elif given is not None:
+        row.counts.append("bad_features")
+
+
+def _prediction(record: dict[str, Any], row: SlowRow) -> None:
+    given = record.get("prediction")
+    if given is None:
+        return
+    if not isinstance(given, dict):
+        tag, cell = judge_value(given)
+        if tag is Tag.NESTED:
+            row.nested.append("prediction")
+        else:
+            name = "class" if tag in (Tag.BOOL, Tag.STRING) or isinstance(given, str) else "score"
+            row.cells.append(SlowCell(PREDICTION, name, tag, cell))
+        return
+    for name, value in given.items():
+        if name in ("score", "class"):
+            tag, cell = judge_value(value)
+            if tag is Tag.NESTED:
+                row.nested.append(f"prediction.{name}")
+            row.cells.append(SlowCell(PREDICTION, name, tag, cell))
+        elif name != "probabilities":
+            row.ignored.append((PREDICTION, name))
+    likely = _most_probable(given.get("probabilities"), row)
+    if likely is not None and "class" not in given:
+        tag, cell = judge_value(likely)
+        row.cells.append(SlowCell(PREDICTION, "class", tag, cell))
+
+
+def _most_probable(given: Any, row: SlowRow) -> str | None:
+    """The class with the largest probability, of equals the first in the record."""
+    if not isinstance(given, dict):
+        if given is not None:
+            row.counts.append("bad_probabilities")
+        return None
+    best: str | None = None
+    best_value = 0.0
+    for name, value in given.items():
+        if not name_allowed(name):
+            row.bad_names.append((PROBABILITIES, name))
+            continue
+        row.ignored.append((PROBABILITIES, name))
+        tag, number = judge_value(value)
+        if tag is Tag.NUMBER and isinstance(number, float) and (best is None or number > best_value):
+            best, best_value = name, number
+    return best
+
+
+def judge(raw: bytes, record_time: int, rules: Rules) -> SlowRow:
+    """Decides about one native event.
+
+    Raises:
+        Refused: the row is rejected. Judged in this order: size, UTF-8, depth, syntax and duplicate keys,
+        object, model, time.
+    """
+    record = parse_object(raw)
+    model = _model(record, rules)
+    row = SlowRow(model, _event_time(record, record_time, rules))
+    _id(record, row)
+    _version(record, row)
+    _features(record, row)
+    _prediction(record, row)
+    row.ignored += [(TOP, name) for name in record]
+    row.counts += ["bad_name"] * len(row.bad_names)
+    row.counts += ["invalid" for cell in row.cells if cell.tag is Tag.INVALID]
+    return row

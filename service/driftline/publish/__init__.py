@@ -1,0 +1,1 @@
+"""The edges that tell others: alerts, rejects and commands as records, metrics, health, logs."""

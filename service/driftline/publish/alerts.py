@@ -1,0 +1,72 @@
+"""Alert events on Kafka: CloudEvents 1.0 in binary mode, and one line of text for a terminal.
+
+The CloudEvents attributes are record headers, the value is the JSON object of ``schemas/alert.v1.json``. The
+same alert always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+from driftline.decide.outputs import Alert
+from driftline.errors import BugError
+from driftline.publish.text import printable, rfc3339
+from driftline.records import OutputRecord
+
+SPEC_VERSION: Final = "1.0"
+CONTENT_TYPE: Final = "application/json"
+LINE_CHARS_MAX: Final = 400  # a summary has about 200; more is no line any more
+
+
+def encode(alert: Alert) -> OutputRecord:
+    """The record of an alert.
+
+    Key: percent-encoded model, "/", percent-encoded signal: all alerts of a signal are in one partition, in
+    order.
+
+    Raises:
+        BugError: the data is not JSON-ready (a NaN, an object), against the contract of ``decide.outputs``.
+    """
+    try:
+        value = json.dumps(
+            dict(alert.data), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        ).encode()
+    except (TypeError, ValueError) as error:
+        raise BugError(f"alert {alert.id} of {alert.model} cannot be encoded: {error}") from error
+    model = quote(alert.model, safe="")
+    headers = (
+        ("ce_specversion", SPEC_VERSION),
+        ("ce_id", alert.id),
+        ("ce_source", f"/driftline/{model}"),
+        ("ce_type", alert.type),
+        ("ce_time", rfc3339(alert.time_ms)),
+        ("ce_subject", alert.signal),
+        ("content-type", CONTENT_TYPE),
+    )
+    return OutputRecord(
+        key=f"{model}/{quote(alert.signal, safe='')}".encode(),
+        value=value,
+        headers=tuple((name, text.encode()) for name, text in headers),
+    )
+
+
+def describe(data: Mapping[str, object]) -> str:
+    """One safe line: time, what happened, severity and the summary; ``data`` may come from a topic.
+
+    >>> describe({"type": "driftline.alert.opened", "time": "2026-11-23T10:00:00.000Z", "severity": "warning",
+    ...           "summary": 'm: "age" is higher than in training'})
+    '2026-11-23T10:00:00.000Z  opened    warning   m: "age" is higher than in training'
+    """
+    when = printable(_text(data, "time") or "no time", 32)
+    event = printable(_text(data, "type").rpartition(".")[2] or "unknown", 16)
+    severity = printable(_text(data, "severity") or "-", 16)
+    summary = _text(data, "summary") or f"{_text(data, 'model') or '?'}: {_text(data, 'signal') or '?'}"
+    return f"{when}  {event:<8}  {severity:<8}  {printable(summary, LINE_CHARS_MAX)}"
+
+
+def _text(data: Mapping[str, object], key: str) -> str:
+    value = data.get(key)
+    return value if isinstance(value, str) else ""

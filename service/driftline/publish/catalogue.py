@@ -1,0 +1,385 @@
+"""Every metric that Driftline exports: a closed set, each with its meaning and what to do about it.
+
+The three ``Literal`` types make mypy refuse an unknown name or a wrong verb (``add`` on a gauge). The page
+``docs/metrics.md`` is generated from this file by ``python -m driftline.publish.catalogue``; a test fails
+when they differ. Base units only; one metric for one statistic, so that a sum over labels means something.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Final, Literal
+
+CounterName = Literal[
+    "driftline_events_accepted_total",
+    "driftline_events_rejected_total",
+    "driftline_events_filtered_total",
+    "driftline_events_lost_total",
+    "driftline_envelopes_sent_total",
+    "driftline_envelopes_applied_total",
+    "driftline_rows_applied_total",
+    "driftline_checkpoint_bytes_total",
+    "driftline_alerts_emitted_total",
+    "driftline_scrape_errors_total",
+]
+GaugeName = Literal[
+    "driftline_build_info",
+    "driftline_ready",
+    "driftline_input_lag_records",
+    "driftline_mailbox_lag_records",
+    "driftline_checkpoint_last_timestamp_seconds",
+    "driftline_recovery_duration_seconds",
+    "driftline_recovery_bytes",
+]
+HistogramName = Literal["driftline_flush_duration_seconds", "driftline_checkpoint_duration_seconds"]
+# Written only by ``Metrics`` itself: from the models' views, and about the scrape.
+DerivedName = Literal[
+    "driftline_alert_active",
+    "driftline_signals_firing",
+    "driftline_models",
+    "driftline_model_state",
+    "driftline_last_event_timestamp_seconds",
+    "driftline_model_rows_total",
+    "driftline_episodes_opened_total",
+    "driftline_episodes_resolved_total",
+    "driftline_suspicions_dismissed_total",
+    "driftline_type_mismatches_total",
+    "driftline_signal_shift_sd",
+    "driftline_signal_missing_ratio",
+    "driftline_series_dropped",
+    "driftline_scrape_duration_seconds",
+]
+MetricName = CounterName | GaugeName | HistogramName | DerivedName
+Kind = Literal["counter", "gauge", "histogram"]
+
+# A flush takes 1-100 ms, a checkpoint 10 ms to its transaction timeout; few, because each is a series.
+DURATION_BUCKETS_SECONDS: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One line of the catalogue; ``remedy`` says what to do when the value looks wrong."""
+
+    name: MetricName
+    kind: Kind
+    unit: str
+    labels: tuple[str, ...]
+    meaning: str
+    remedy: str
+
+
+CATALOGUE: Final[tuple[Metric, ...]] = (
+    # --- what is drifting -------------------------------------------------------------------------------
+    Metric(
+        "driftline_alert_active",
+        "gauge",
+        "1 while open",
+        ("model", "signal", "severity"),
+        "An episode of this signal is open: its live values no longer look like the reference. Absent when "
+        "none is.",
+        "Read the alert (`driftline alerts tail --model MODEL --from-beginning`): it says what changed, "
+        "since when and by "
+        "how much. If the new values are right, promote a new baseline; if not, look at the data source.",
+    ),
+    Metric(
+        "driftline_signals_firing",
+        "gauge",
+        "signals",
+        ("severity",),
+        "Signals with an open episode, over all models of this worker; exact even when the series cap "
+        "hides some.",
+        "Many at once mostly mean one cause upstream: a changed source, unit, join or default.",
+    ),
+    Metric(
+        "driftline_signal_shift_sd",
+        "gauge",
+        "reference standard deviations",
+        ("model", "signal"),
+        "Location (for categories: rank) of the current window against the reference, in reference "
+        "standard deviations.",
+        "A trend towards the tolerated limit announces an alert; compare with `detection.tolerance`.",
+    ),
+    Metric(
+        "driftline_signal_missing_ratio",
+        "gauge",
+        "ratio 0-1",
+        ("model", "signal"),
+        "Share of the current window's events in which the signal is null or absent.",
+        "A rise points to a broken join or a renamed field at the producer.",
+    ),
+    # --- models -----------------------------------------------------------------------------------------
+    Metric(
+        "driftline_models",
+        "gauge",
+        "models",
+        ("state",),
+        "Models of this worker by state: queued, learning, warming or active.",
+        "`queued` above 0 for long: more models learn at once than `detection.learning_models_max`; raise "
+        "it or "
+        "promote baselines.",
+    ),
+    Metric(
+        "driftline_model_state",
+        "gauge",
+        "1 for the current state",
+        ("model", "state"),
+        "The state a model is in; only an active one can alert.",
+        "`learning` for long: fewer events than `detection.learning_rows`; lower it or promote a baseline.",
+    ),
+    Metric(
+        "driftline_last_event_timestamp_seconds",
+        "gauge",
+        "Unix time",
+        ("model",),
+        "Event time of the newest row applied. `time() - this` is how far behind the model's picture is.",
+        "If it stands still: has the producer stopped, or does `driftline_mailbox_lag_records` grow?",
+    ),
+    Metric(
+        "driftline_model_rows_total",
+        "counter",
+        "rows",
+        ("model",),
+        "Rows applied to the model since its state began; survives restarts.",
+        "A rate far from the usual one also changes how long detection takes.",
+    ),
+    Metric(
+        "driftline_episodes_opened_total",
+        "counter",
+        "episodes",
+        ("model",),
+        "Episodes opened since the model's state began.",
+        "More a week than `false_alarms_per_week` without a real change: see docs/decisions.md on "
+        "dependent data.",
+    ),
+    Metric(
+        "driftline_episodes_resolved_total",
+        "counter",
+        "episodes",
+        ("model",),
+        "Episodes that ended. Opened minus resolved is the number open.",
+        "An episode that never ends mostly means that the reference is out of date: promote a new baseline.",
+    ),
+    Metric(
+        "driftline_suspicions_dismissed_total",
+        "counter",
+        "suspicions",
+        ("model",),
+        "Alarms of ADWIN or Page-Hinkley that the e-detector did not confirm, and that therefore made no "
+        "alert.",
+        "None: they show that the confirmation works. A sudden rise can precede an alert.",
+    ),
+    Metric(
+        "driftline_type_mismatches_total",
+        "counter",
+        "cells",
+        ("model",),
+        "Cells of another type than in the reference, such as text in a numeric feature.",
+        "A producer changed a type: correct it there, or promote a baseline built from the new data.",
+    ),
+    Metric(
+        "driftline_alerts_emitted_total",
+        "counter",
+        "alert events",
+        ("state", "severity"),
+        "Alert events made visible on the alerts topic by this worker; state is opened, updated or resolved.",
+        "Compare with what the receiver got: it must read committed.",
+    ),
+    # --- ingest -----------------------------------------------------------------------------------------
+    Metric(
+        "driftline_events_accepted_total",
+        "counter",
+        "rows",
+        ("topic",),
+        "Rows decoded, validated and packed into envelopes.",
+        "Zero although the topic has traffic: see events rejected and filtered, and the input lag.",
+    ),
+    Metric(
+        "driftline_events_rejected_total",
+        "counter",
+        "rows",
+        ("topic", "code"),
+        "Rows that were not accepted, by reason code; each is on the rejects topic with its origin.",
+        "Read docs/rejects.md for the code; `model_unknown` mostly means that the model is not listed "
+        "under `models`.",
+    ),
+    Metric(
+        "driftline_events_filtered_total",
+        "counter",
+        "rows",
+        ("topic",),
+        "Records left out on purpose: null values.",
+        "None, if the producer writes tombstones.",
+    ),
+    Metric(
+        "driftline_events_lost_total",
+        "counter",
+        "rows",
+        ("topic",),
+        "Rows that retention deleted before they were read, accepted with `ingest.accept_gap`.",
+        "Raise the retention of the topic or add ingest workers; the models saw a gap.",
+    ),
+    Metric(
+        "driftline_input_lag_records",
+        "gauge",
+        "records",
+        ("topic", "partition"),
+        "Records of a raw partition not yet read by this worker.",
+        "If it grows: add ingest workers, up to the number of raw partitions.",
+    ),
+    Metric(
+        "driftline_envelopes_sent_total",
+        "counter",
+        "envelopes",
+        (),
+        "Envelopes acknowledged by the mailbox topic, empty ones included.",
+        "No growth for longer than `ingest.flush_interval_seconds`: ingest is stuck; see its log.",
+    ),
+    Metric(
+        "driftline_flush_duration_seconds",
+        "histogram",
+        "seconds",
+        (),
+        "From the first record of a flush to the acknowledgement of its last envelope.",
+        "Seconds mean slow brokers (acks=all) or a starved CPU.",
+    ),
+    # --- detect -----------------------------------------------------------------------------------------
+    Metric(
+        "driftline_envelopes_applied_total",
+        "counter",
+        "envelopes",
+        ("partition",),
+        "Envelopes of a mailbox partition applied to its models.",
+        "Still while the mailbox lag grows: the worker is stuck and its watchdog will end it.",
+    ),
+    Metric(
+        "driftline_rows_applied_total",
+        "counter",
+        "rows",
+        ("partition",),
+        "Rows of a mailbox partition applied to its models by this worker.",
+        "Compare with events accepted: the difference is on its way.",
+    ),
+    Metric(
+        "driftline_mailbox_lag_records",
+        "gauge",
+        "records",
+        ("partition",),
+        "Envelopes of a mailbox partition not yet applied.",
+        "If it grows: add detect workers, up to `topics.mailbox_partitions`.",
+    ),
+    Metric(
+        "driftline_checkpoint_last_timestamp_seconds",
+        "gauge",
+        "Unix time",
+        ("partition",),
+        "When state, alerts and position of a mailbox partition were last made visible together.",
+        "Older than a few `checkpoint.interval_seconds` while rows arrive: the transaction hangs; look at "
+        "the brokers.",
+    ),
+    Metric(
+        "driftline_checkpoint_duration_seconds",
+        "histogram",
+        "seconds",
+        (),
+        "From the barrier to the committed transaction.",
+        "Near `checkpoint.transaction_timeout_seconds`: fewer models a partition, or faster brokers.",
+    ),
+    Metric(
+        "driftline_checkpoint_bytes_total",
+        "counter",
+        "bytes",
+        (),
+        "State written by checkpoints, before the broker's own compression.",
+        "A higher rate than the network likes: raise `checkpoint.interval_seconds`.",
+    ),
+    Metric(
+        "driftline_recovery_duration_seconds",
+        "gauge",
+        "seconds",
+        ("partition",),
+        "How long the last take-over of a mailbox partition took: fence, restore, seek.",
+        "Near `checkpoint.take_over_timeout_seconds`: compact the state topic sooner or raise the deadline.",
+    ),
+    Metric(
+        "driftline_recovery_bytes",
+        "gauge",
+        "bytes",
+        ("partition",),
+        "Bytes read from the state topic by the last take-over of a mailbox partition.",
+        "Much more than the live state: compaction is behind; check `segment.ms` of the state topic.",
+    ),
+    # --- the process ------------------------------------------------------------------------------------
+    Metric(
+        "driftline_build_info",
+        "gauge",
+        "1",
+        ("version", "python"),
+        "Version of Driftline and of Python.",
+        "Two versions for long: a rolling update did not finish.",
+    ),
+    Metric(
+        "driftline_ready",
+        "gauge",
+        "1 when ready",
+        (),
+        "1 when the kernels are compiled and all assigned partitions are recovered; the same as /ready.",
+        "0 for more than a minute: see the log for what it waits for.",
+    ),
+    Metric(
+        "driftline_series_dropped",
+        "gauge",
+        "series",
+        (),
+        "Series left out of the last scrape because of `http.series_max` or "
+        "`http.signal_series_per_model_max`.",
+        "Raise the cap, or read the alerts topic: it has every signal.",
+    ),
+    Metric(
+        "driftline_scrape_duration_seconds",
+        "gauge",
+        "seconds",
+        (),
+        "Time the last rendering of this page took.",
+        "Above a second: lower `http.series_max`.",
+    ),
+    Metric(
+        "driftline_scrape_errors_total",
+        "counter",
+        "errors",
+        (),
+        "Renderings that failed; the scrape got status 500.",
+        "A bug of Driftline: report it with the log line.",
+    ),
+)
+BY_NAME: Final[dict[str, Metric]] = {metric.name: metric for metric in CATALOGUE}
+
+HEADER: Final = """# Metrics
+
+Generated from `service/driftline/publish/catalogue.py` by `python -m driftline.publish.catalogue >
+docs/metrics.md`; do not edit. Served at `/metrics` of every worker (`http.host`, `http.port`, 127.0.0.1:9464
+by default).
+
+Series with a `model` or `signal` label are capped: `http.series_max` in all,
+`http.signal_series_per_model_max` signals a model. Open episodes come first, then the models' own series,
+then the signals that moved most; a signal once shown stays for an hour as long as the cap allows.
+`driftline_series_dropped` counts what was left out. A model is shown by the worker that owns it: use `sum
+without (instance)` or `max without (instance)` over several workers. The usual `process_*` metrics (memory,
+CPU time, file descriptors) are there too.
+"""
+
+
+def markdown() -> str:
+    """The page ``docs/metrics.md``."""
+    lines = [HEADER]
+    for metric in CATALOGUE:
+        labels = ", ".join(f"`{label}`" for label in metric.labels) or "none"
+        lines.append(f"## `{metric.name}`\n")
+        lines.append(f"{metric.kind.capitalize()}; {metric.unit}; labels: {labels}.\n")
+        lines.append(f"{metric.meaning}\n")
+        lines.append(f"*What to do:* {metric.remedy}\n")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

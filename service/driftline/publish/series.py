@@ -1,0 +1,117 @@
+"""Which signals get series of their own on /metrics: a pure choice under a hard cap.
+
+The cap always wins. In order: one series for each open episode (worst first), the models' own series (whole
+models only, those with open episodes first), then two series a signal: open episodes, signals shown within
+the last hour, then the largest shifts. No clock here: ``now`` is an argument.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from driftline.decide.outputs import ModelView, SignalView
+
+STICKY_SECONDS: Final = 3_600.0  # a graph of an hour keeps its lines
+SERIES_PER_MODEL: Final = 7  # state, last event, rows, opened, resolved, dismissed, mismatches
+SERIES_PER_SIGNAL: Final = 2  # shift, missing ratio
+_SEVERITY_ORDER: Final = {"critical": 0, "warning": 1, "info": 2}
+
+SignalKey = tuple[str, str]  # (model, signal)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to show; ``admitted`` is the memory for the next call: when each signal last earned its place."""
+
+    firing: tuple[tuple[str, str, str], ...]  # (model, signal, severity)
+    models: tuple[ModelView, ...]
+    signals: tuple[tuple[str, SignalView], ...]  # (model, view)
+    admitted: Mapping[SignalKey, float]
+    dropped: int  # series left out
+
+    def __len__(self) -> int:
+        """Number of series."""
+        return len(self.firing) + SERIES_PER_MODEL * len(self.models) + SERIES_PER_SIGNAL * len(self.signals)
+
+
+def choose_series(
+    views: Sequence[ModelView],
+    admitted: Mapping[SignalKey, float],
+    now: float,
+    *,
+    series_max: int,
+    signals_per_model_max: int,
+) -> Choice:
+    """The series to show, at most ``series_max``; the order of ``views`` does not matter.
+
+    ``admitted`` is that of the choice before, ``now`` in seconds of any clock that does not go back.
+    """
+    unique = {(v.model, s.name): (v.model, s) for v in views for s in v.signals}
+    signals = sorted(unique.values(), key=_rank)
+    firing = [(m, s.name, s.severity) for m, s in signals if s.severity is not None]
+    shown_firing = firing[:series_max]
+    room = series_max - len(shown_firing)
+
+    alarmed = {model for model, _, _ in firing}
+    ordered = sorted(views, key=lambda v: (v.model not in alarmed, v.model))
+    shown_models = ordered[: room // SERIES_PER_MODEL]
+    room -= SERIES_PER_MODEL * len(shown_models)
+
+    quota = room // SERIES_PER_SIGNAL
+    chosen, memory = _admit(signals, admitted, now, quota, signals_per_model_max)
+    dropped = (
+        (len(firing) - len(shown_firing))
+        + SERIES_PER_MODEL * (len(ordered) - len(shown_models))
+        + SERIES_PER_SIGNAL * (sum(len(v.signals) for v in views) - len(chosen))
+    )
+    return Choice(tuple(shown_firing), tuple(shown_models), tuple(chosen), memory, dropped)
+
+
+def _rank(item: tuple[str, SignalView]) -> tuple[int, float, str, str]:
+    """Sort key: worst severity, then largest shift, then name."""
+    model, signal = item
+    shift = 0.0 if math.isnan(signal.shift) else abs(signal.shift)
+    severity = 9 if signal.severity is None else _SEVERITY_ORDER.get(signal.severity, 3)
+    return (severity, -shift, model, signal.name)
+
+
+def _admit(
+    ranked: Iterable[tuple[str, SignalView]],
+    admitted: Mapping[SignalKey, float],
+    now: float,
+    quota: int,
+    per_model_max: int,
+) -> tuple[list[tuple[str, SignalView]], dict[SignalKey, float]]:
+    """The signals that get series, and when each earned its place: open ones, sticky ones, largest shifts.
+
+    A place is earned by an open episode or by rank when there is room; it is kept for ``STICKY_SECONDS``
+    after that even if others now rank higher. Afterwards the signal competes again.
+    """
+    firing: list[tuple[str, SignalView]] = []
+    sticky: list[tuple[str, SignalView]] = []
+    rest: list[tuple[str, SignalView]] = []
+    for item in ranked:
+        since = admitted.get((item[0], item[1].name), -math.inf)
+        if item[1].severity is not None:
+            firing.append(item)
+        elif now - since < STICKY_SECONDS:
+            sticky.append(item)
+        else:
+            rest.append(item)
+    chosen: list[tuple[str, SignalView]] = []
+    memory: dict[SignalKey, float] = {}
+    per_model: dict[str, int] = {}
+    for earned, group in ((True, firing), (False, sticky), (True, rest)):
+        for model, signal in group:
+            if len(chosen) >= quota:
+                return chosen, memory
+            if per_model.get(model, 0) >= per_model_max:
+                continue
+            per_model[model] = per_model.get(model, 0) + 1
+            chosen.append((model, signal))
+            key = (model, signal.name)
+            memory[key] = now if earned else admitted[key]
+    return chosen, memory

@@ -1,0 +1,1 @@
+"""Stage 2 at the Kafka edge; the only importer of Faust."""

@@ -1,0 +1,164 @@
+"""Nanoseconds a value of every kernel, and of the engine an event: ``python tests/bench/bench_kernels.py``.
+
+The event has 18 numeric features (3 channels each, 256 knots) and 2 categorical ones (13 channels each),
+which are 80 channels with all three detectors, in blocks of 2,048 rows; the stream has no drift, the
+detectors' windows are full. Best of several passes: the machine's noise only ever adds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.detect import kernels
+from driftline.detect.kernels.adwin import adwin_run
+from driftline.detect.kernels.e_detector import e_detector_run
+from driftline.detect.kernels.page_hinkley import page_hinkley_run
+from driftline.detect.kernels.pit import pit_run
+from driftline.detect.kernels.state import Records
+from driftline.records import Tag
+
+NUMERIC, CATEGORICAL, SHARES, CATEGORIES, KNOTS = 18, 2, 8, 40, 256
+ROWS, PASSES, WARM_BLOCKS = 2_048, 15, 40
+F64 = npt.NDArray[np.float64]
+
+
+def best_ns(run: Callable[[], object], items: int) -> float:
+    """Best of PASSES runs in nanoseconds an item."""
+    best = float("inf")
+    for _ in range(PASSES):
+        start = time.perf_counter_ns()
+        run()
+        best = min(best, (time.perf_counter_ns() - start) / items)
+    return best
+
+
+def full_plan(channels: int, mean: F64, sd: F64) -> Records:
+    """Plans with all three detectors at a budget that never fires here; bets as in DECISIONS A."""
+    plan = kernels.new_plan(channels)
+    for c in range(channels):
+        s = max(0.02, float(sd[c]))
+        low, high = max(0.0, float(mean[c]) - 0.02), min(1.0, float(mean[c]) + 0.02)
+        bets = np.array([0.06, 0.2, 0.6, 1.6]) / s
+        up, down = np.minimum(bets, 0.9 / high), -np.minimum(bets, 0.9 / (1.0 - low))
+        lam = np.concatenate([up if high < 1.0 else up[:0], down if low > 0.0 else down[:0]])
+        plan[c]["lanes"] = len(lam)
+        plan[c]["lam"][: len(lam)] = lam
+        plan[c]["m"][: len(lam)] = np.where(lam > 0, high, low)
+        plan[c]["mu0"] = mean[c]
+    plan["level"] = 1e9
+    plan["exit_band"] = 0.01
+    plan["min_run"] = 100
+    plan["adwin_delta"] = 5e-5
+    plan["ph_delta"] = 0.0289
+    plan["ph_lambda"] = 25.0
+    plan["use_esr"] = plan["use_adwin"] = plan["use_ph"] = 1
+    return plan
+
+
+def event(rng: np.random.Generator) -> tuple[tuple[object, ...], F64, int]:
+    """Arguments of derive_channels up to ``hi``, the x buffer, and the number of channels."""
+    signals = NUMERIC + CATEGORICAL
+    specs = np.zeros(signals, kernels.SIGNAL_SPEC)
+    q = np.sort(rng.normal(size=(NUMERIC, KNOTS)), axis=1)
+    edge = np.linspace(0.0, 1.0, KNOTS + 1)
+    channel = 0
+    for s in range(signals):
+        numeric = s < NUMERIC
+        specs[s]["kind"] = 0 if numeric else 1
+        specs[s]["first_channel"] = channel
+        specs[s]["n_channels"] = 3 if numeric else SHARES + 5
+        specs[s]["n_shares"] = 0 if numeric else SHARES
+        specs[s]["has_other"] = 0 if numeric else 1
+        specs[s]["has_location"] = 1 if numeric else 0
+        if numeric:
+            specs[s]["knot_start"], specs[s]["knot_end"] = s * KNOTS, (s + 1) * KNOTS
+        channel += int(specs[s]["n_channels"])
+    tags = np.full((signals, ROWS), int(Tag.NUMBER), np.uint8)
+    tags[NUMERIC:] = int(Tag.STRING)
+    values = rng.normal(size=(signals, ROWS))
+    weights = np.arange(CATEGORIES, 0, -1) / np.arange(CATEGORIES + 1).sum()
+    values[NUMERIC:] = rng.choice(CATEGORIES, (CATEGORICAL, ROWS), p=weights)
+    one = np.arange(CATEGORIES, dtype=np.int32)
+    tables = (
+        np.array([0] * NUMERIC + [CATEGORIES * k for k in range(CATEGORICAL)], np.int32),
+        np.tile((one + 0.5) / CATEGORIES, CATEGORICAL),
+        np.tile(np.where(one < SHARES, one, -1).astype(np.int32), CATEGORICAL),
+        np.tile((one >= SHARES).astype(np.uint8), CATEGORICAL),
+        np.tile(one, CATEGORICAL),
+    )
+    head = (tags, values, np.arange(signals, dtype=np.int32), specs, q.ravel())
+    knots = (np.tile(edge[:-1], NUMERIC), np.tile(edge[1:], NUMERIC))
+    want = np.array([int(Tag.NUMBER)] * NUMERIC + [int(Tag.STRING)] * CATEGORICAL, np.uint8)
+    return (*head, *knots, *tables, want, 0, ROWS), np.empty((signals, ROWS)), channel
+
+
+def main() -> None:
+    """Print the table."""
+    rng = np.random.default_rng(7)
+    start = time.perf_counter()
+    kernels.compile_all()
+    print(f"compile_all (or load from cache)        {time.perf_counter() - start:8.2f} s")
+
+    n = 65_536
+    u = rng.random(n)
+    out = np.zeros(n, np.int64)
+    for name, k in (("16 knots", 16), ("256 knots", 256), ("500 knots", 500)):
+        q = np.sort(rng.normal(size=k))
+        edge = np.linspace(0, 1, k + 1)
+        x, place = rng.normal(size=n), np.empty(n)
+        ns = best_ns(partial(pit_run, x, q, edge[:-1], edge[1:], place), n)
+        print(f"PIT, {name:10s}                         {ns:8.1f} ns a value")
+    state = kernels.new_state(1)
+    plan = full_plan(1, np.array([0.5]), np.array([0.2887]))
+    for _ in range(4):
+        adwin_run(u, state, 5e-5, out)
+    ns = best_ns(lambda: adwin_run(u, state, 5e-5, out), n)
+    print(f"ADWIN, window {state['a_width'][0]:9.0f}                 {ns:8.1f} ns a value")
+    ns = best_ns(lambda: page_hinkley_run(u, state, 0.0289, 25.0, out), n)
+    print(f"Page-Hinkley                            {ns:8.1f} ns a value")
+    ns = best_ns(lambda: e_detector_run(u, plan, state, 1e9, out), n)
+    print(f"e-SR, 8 lanes                           {ns:8.1f} ns a value")
+
+    arguments, x, channels = event(rng)
+    y = np.empty((channels, ROWS))
+    mismatches = np.zeros(NUMERIC + CATEGORICAL, np.int64)
+    derive = best_ns(lambda: kernels.derive_channels(*arguments, y, x, mismatches), ROWS)
+    print(f"derive_channels, {channels} channels            {derive:8.0f} ns an event")
+    plan = full_plan(channels, y.mean(axis=1), y.std(axis=1))
+    state = kernels.new_state(channels)
+    times = np.arange(ROWS, dtype=np.int64)
+    order = rng.permutation(ROWS)
+    for _ in range(WARM_BLOCKS):
+        order = rng.permutation(ROWS)
+        kernels.run_block(np.ascontiguousarray(y[:, order]), times, 0, ROWS, plan, state)
+    shuffled = np.ascontiguousarray(y[:, order])
+    total = 0.0
+    for name, flags in (
+        ("e-SR and states", ("use_esr",)),
+        ("and Page-Hinkley", ("use_esr", "use_ph")),
+        ("and ADWIN", ("use_esr", "use_ph", "use_adwin")),
+    ):
+        part = plan.copy()
+        part["use_esr"] = part["use_adwin"] = part["use_ph"] = 0
+        for flag in flags:
+            part[flag] = 1
+        copy = state.copy()
+        total = best_ns(partial(kernels.run_block, shuffled, times, 0, ROWS, part, copy), ROWS)
+        print(f"engine: {name:20s}            {total:8.0f} ns an event, {total / channels:5.1f} a channel")
+    for rows in (16, 128):
+        ns = best_ns(partial(kernels.run_block, shuffled, times, 0, rows, plan, state), rows)
+        print(f"engine, blocks of {rows:4d} rows             {ns:8.0f} ns an event")
+    recent, count = np.empty((NUMERIC + CATEGORICAL, 256)), np.zeros(1, np.int64)
+    stride = np.ones(len(recent), np.int64)
+    ns = best_ns(lambda: kernels.update_recent(recent, count, stride, x, 0, ROWS), ROWS)
+    print(f"update_recent                           {ns:8.1f} ns an event")
+    print(f"derive + engine                         {derive + total:8.0f} ns an event (target 3,500)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""``python tests/bench/run.py [--quick]``: what Driftline costs, beside the obvious program.
+
+In one run, programs taking turns: CPU us an event and wall rate of a Faust agent with river and of Driftline
+with everything on; the cost by stage; a shape of events that does not flatter the scanner; 50 models at a
+steady rate; memory over the run; the latency from append to alert; a recovery. Every figure is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench import report
+from bench.deployment import Deployment
+from bench.events import Pool, Shape, make_pool
+from bench.measure import Cost, measure_peer
+from bench.report import say
+from bench.steady import latency, many_models
+from driftline.localkafka import local_kafka
+from harness.kafka_io import Admin
+
+MODEL: Final = "credit-risk"
+MANY_POOL: Final = 500  # distinct events a model in the run with many models
+NAMES: Final = {
+    "obvious": "the obvious one: Faust agent an event, river ADWIN + PH on 18 features",
+    "driftline": "Driftline, everything on",
+    "shuffled": "Driftline, 17-digit numbers in changing key order",
+    "ingest": "stage 1 alone (`--roles ingest`)",
+    "detect": "stage 2 alone (`--roles detect`)",
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything; chosen so that the default run stays under 10 minutes on two cores."""
+
+    rounds: int
+    events: int  # of the first round, over which memory is watched
+    again: int  # of each later round, of the other shape and of each stage alone
+    shuffled_rounds: int
+    peer_events: int
+    models: int
+    rate: int
+    many_seconds: float
+    latency_models: int
+    latency_seconds: float
+
+
+DEFAULT: Final = Sizes(3, 2_000_000, 1_000_000, 2, 100_000, 50, 5_000, 60.0, 4, 60.0)
+QUICK: Final = Sizes(1, 1_000_000, 1_000_000, 1, 30_000, 50, 5_000, 15.0, 4, 25.0)
+
+
+class Bench:
+    """One run of everything."""
+
+    def __init__(self, bootstrap: str, folder: Path, sizes: Sizes) -> None:
+        self.bootstrap, self.folder, self.sizes = bootstrap, folder, sizes
+        self.admin = Admin(bootstrap)
+        self.rounds: list[dict[str, Cost]] = []
+        self.results: dict[str, Any] = {}
+
+    def deployment(self, name: str, pools: Sequence[tuple[str, Pool]], **more: Any) -> Deployment:
+        """A fresh one."""
+        return Deployment(self.bootstrap, self.admin, self.folder, name, pools, more)
+
+    async def throughput(self) -> None:
+        """Interleaved rounds of the obvious program and Driftline on both shapes, then Driftline by stage."""
+        shapes: tuple[Shape, ...] = ("ordered", "shuffled")
+        pools = {shape: make_pool(MODEL, shape) for shape in shapes}
+        self.results["bytes_an_event"] = {shape: pool.bytes_an_event() for shape, pool in pools.items()}
+        ordered = self.deployment("bench-ordered", [(MODEL, pools["ordered"])])
+        shuffled = self.deployment("bench-shuffled", [(MODEL, pools["shuffled"])])
+        for deployment in (ordered, shuffled):
+            say(f"learning {deployment.name}: ready after {await deployment.learn():.1f} s")
+        for number in range(self.sizes.rounds):
+            costs: dict[str, Cost] = {}
+            events = self.sizes.again if number else self.sizes.events
+            await ordered.feed(events)
+            costs["obvious"] = await measure_peer(self.bootstrap, ordered.raw, self.sizes.peer_events)
+            costs["driftline"] = await ordered.measure(events)
+            if number < self.sizes.shuffled_rounds:
+                await shuffled.feed(self.sizes.again)
+                costs["shuffled"] = await shuffled.measure(self.sizes.again)
+            if number == self.sizes.rounds - 1:
+                await ordered.feed(self.sizes.again)
+                for role in ("ingest", "detect"):
+                    costs[role] = await ordered.measure(self.sizes.again, role)
+            self.rounds.append(costs)
+            shown = ", ".join(
+                f"{key} {cost.cpu_us:.2f} us, {cost.rate / 1000:.0f} k/s" for key, cost in costs.items()
+            )
+            say(f"round {number + 1}: {shown}")
+
+    async def many(self) -> None:
+        """Many models at a steady rate, and a recovery."""
+        pools = [
+            (f"model-{i:02d}", make_pool(f"model-{i:02d}", seed=i, size=MANY_POOL))
+            for i in range(self.sizes.models)
+        ]
+        self.results["many"] = await many_models(
+            self.deployment("bench-many", pools), self.sizes.rate, self.sizes.many_seconds
+        )
+        say(f"many models: {self.results['many']}")
+
+    async def latency(self) -> None:
+        """From append to alert."""
+        names = [f"shifted-{i}" for i in range(self.sizes.latency_models)]
+        pools = [(name, make_pool(name, seed=n, size=2_000)) for n, name in enumerate(names)]
+        deployment = self.deployment("bench-latency", pools)
+        self.results["latency"] = await latency(deployment, self.sizes.rate, self.sizes.latency_seconds)
+        say(f"latency: {self.results['latency']}")
+
+    def finish(self, quick: bool) -> dict[str, Any]:
+        """Everything measured, with the lines of the report."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        return self.results | {
+            "machine": report.machine(),
+            "finished": stamp,
+            "quick": quick,
+            "rounds": self.sizes.rounds,
+            "costs": [{key: cost.to_dict() for key, cost in r.items()} for r in self.rounds],
+            "throughput": report.throughput_lines(self.rounds, NAMES) if self.rounds else [],
+            "lines": lines_of(self.rounds, self.results),
+        }
+
+
+def lines_of(rounds: Sequence[Mapping[str, Cost]], results: Mapping[str, Any]) -> list[str]:
+    """What was measured against the targets."""
+    lines = ["## Against the targets", ""]
+    if rounds:
+        cpu = statistics.median(r["driftline"].cpu_us for r in rounds)
+        ratio = statistics.median(r["obvious"].cpu_us / r["driftline"].cpu_us for r in rounds)
+        first = rounds[0]["driftline"]
+        growth = first.rss_last_mb / first.rss_first_mb
+        over = f"memory over {first.events / 1e6:.1f} M events"
+        lines += [
+            report.judged("everything together, CPU an event", cpu, report.CPU_US_MAX, "us"),
+            report.judged("times less CPU than the obvious program", ratio, report.RATIO_MIN, "x", more=True),
+            f"- {over}: {first.rss_first_mb:.0f} MB at 10 %, {first.rss_last_mb:.0f} MB at 100 %",
+            f"- at every tenth of them: {', '.join(f'{mb:.0f}' for mb in first.rss_curve_mb)} MB",
+            report.judged("memory at 100 % over memory at 10 %", growth, report.RSS_GROWTH_MAX, "x"),
+        ]
+    if many := results.get("many"):
+        work = f"{many['models']} models at {many['rate_offered']} events/s for {many['seconds']:.0f} s"
+        ready = f"{many['start_to_ready_seconds']:.1f} s from start to ready"
+        took = f"{many['recovery_seconds']:.2f} s a take-over, {ready}"
+        lines += [
+            f"- {work}: {many['rate_applied']:.0f} applied a second, {many['cpu_us']:.1f} us of CPU an event",
+            report.judged("share of a core", many["cpu_share"], report.SHARE_MAX, "cores"),
+            report.judged("resident memory", many["rss_mb_max"], report.RSS_MB_MAX, "MB"),
+            f"- of it {many['rss_mb_ready']:.0f} MB when ready, {many['rss_mb_last']:.0f} MB at the end",
+            f"- recovery after a kill -9: {many['recovery_bytes'] / 1e6:.2f} MB of state read back, {took}",
+        ]
+    if late := results.get("latency"):
+        work = (
+            f"{late['openings']} openings, {late['planted']} shifts planted, {late['rate_offered']} events/s"
+        )
+        delays = f"p95 {late['p95_seconds']:.2f} s, max {late['max_seconds']:.2f} s"
+        lines += [
+            f"- from the append of the deciding row to the alert readable: {work}; {delays}",
+            report.judged(
+                "median from append to alert", late["median_seconds"], report.LATENCY_SECONDS_MAX, "s"
+            ),
+        ]
+    return lines
+
+
+async def main(options: argparse.Namespace) -> int:
+    """Measure, print, store."""
+    begin = time.monotonic()
+    sizes = QUICK if options.quick else DEFAULT
+    parts = options.only.split(",") if options.only else ["throughput", "many", "latency"]
+    folder = Path(tempfile.mkdtemp(prefix="driftline-bench-"))
+    say(f"bench: {', '.join(parts)}; logs in {folder}")
+    with local_kafka(options.kafka, heap="768m") as kafka:
+        bench = Bench(kafka.bootstrap, folder, sizes)
+        for part in parts:
+            await {"throughput": bench.throughput, "many": bench.many, "latency": bench.latency}[part]()
+        results = bench.finish(options.quick)
+        bench.admin.close()
+    path = report.write(results, Path(__file__).parent / "results", docs=options.write_docs)
+    say("")
+    say(report.markdown(results) if "throughput" in parts else "\n".join(results["lines"]))
+    say(f"{time.monotonic() - begin:.0f} s in all; results in {path}")
+    return 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer events and rounds: about two minutes")
+    parser.add_argument("--only", default="", help="comma list of throughput, many, latency")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md from this run")
+    parser.add_argument("--kafka", default="auto", help="auto, java, docker or HOST:PORT")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(asyncio.run(main(parse(sys.argv[1:]))))

@@ -1,0 +1,290 @@
+"""What must hold at the end of a chaos run, as pure functions of what was read from topics and state.
+
+Owns the independent answer to "what should have happened to this raw record" (plain ``json.loads``, none of
+the product's decoder) and the comparisons. Knows no Kafka client, no clock and no worker: everything it
+judges is handed in, so that the unit tests can hand in a lost row and see it found.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from itertools import pairwise
+from typing import Any, Final
+
+VALUE_BYTES_MAX: Final = (
+    1 << 20
+)  # DESIGN 11, written again here so that a wrong constant in the product shows
+DEPTH_MAX: Final = 8
+AHEAD_MAX: Final = timedelta(minutes=5)
+AGE_MAX: Final = timedelta(days=7)
+MODEL_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+EXAMPLES_MAX: Final = 8  # findings named in a report; the counts are complete
+
+Origin = tuple[str, int, int]  # raw topic, partition, offset
+Place = tuple[str, int]  # raw topic, partition
+
+
+class Kind(Enum):
+    """What must become of a raw record."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    FILTERED = "filtered"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """``detail`` is the model of an accepted row, the reason code of a rejected one."""
+
+    kind: Kind
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A record of a raw topic as the verifier read it; ``timestamp`` in ms."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    value: bytes | None
+
+
+class DuplicateKeyError(ValueError):
+    """An object names a key twice."""
+
+
+def fate_of(record: RawRecord, models: frozenset[str]) -> Fate:
+    """What must become of ``record`` when ``models`` are the ones that may be named."""
+    if record.value is None:
+        return Fate(Kind.FILTERED)
+    code = _broken(record.value)
+    if code:
+        return Fate(Kind.REJECTED, code)
+    event = json.loads(record.value)
+    model = event.get("model")
+    if model is None:
+        return Fate(Kind.REJECTED, "model_missing")
+    if not isinstance(model, str) or not MODEL_ID.fullmatch(model):
+        return Fate(Kind.REJECTED, "model_invalid")
+    if model not in models:
+        return Fate(Kind.REJECTED, "model_unknown")
+    code = _time_code(event.get("time"), record.timestamp)
+    return Fate(Kind.REJECTED, code) if code else Fate(Kind.ACCEPTED, model)
+
+
+def _broken(value: bytes) -> str:
+    """The reason code of a record that is no event at all, "" for one that may be."""
+    if len(value) > VALUE_BYTES_MAX:
+        return "too_large"
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        return "not_utf8"
+    try:
+        parsed = json.loads(text, object_pairs_hook=_no_duplicates)
+    except DuplicateKeyError:
+        return "duplicate_key"
+    except RecursionError:
+        return "too_deep"
+    except ValueError:
+        return "syntax"
+    if not isinstance(parsed, dict):
+        return "not_object"
+    return "too_deep" if _depth(parsed) > DEPTH_MAX else ""
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise DuplicateKeyError
+    return found
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
+
+
+def _time_code(time: Any, timestamp: int) -> str:
+    if time is None:
+        return ""
+    at = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+    try:
+        judged = datetime.fromisoformat(time) if isinstance(time, str) else at + timedelta(milliseconds=time)
+    except (TypeError, ValueError, OverflowError):
+        return "time_invalid"
+    if judged.tzinfo is None:
+        return "time_invalid"
+    ahead = judged - (at + timedelta(milliseconds=timestamp))
+    return "time_future" if ahead > AHEAD_MAX else "time_late" if -ahead > AGE_MAX else ""
+
+
+@dataclass(slots=True)
+class Expected:
+    """What the raw topics say should be found."""
+
+    records: int = 0
+    filtered: int = 0
+    rows: dict[Place, Counter[str]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )  # accepted, by model
+    rejects: dict[Origin, str] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> int:
+        """Rows that must be counted in the state."""
+        return sum(counts.total() for counts in self.rows.values())
+
+
+def expect(records: Iterable[RawRecord], models: frozenset[str]) -> Expected:
+    """Judge every raw record once."""
+    expected = Expected()
+    for record in records:
+        expected.records += 1
+        fate = fate_of(record, models)
+        if fate.kind is Kind.ACCEPTED:
+            expected.rows[record.topic, record.partition][fate.detail] += 1
+        elif fate.kind is Kind.REJECTED:
+            expected.rejects[record.topic, record.partition, record.offset] = fate.detail
+        else:
+            expected.filtered += 1
+    return expected
+
+
+@dataclass(slots=True)
+class Differences:
+    """Counts of what is wrong; ``examples`` names the first few."""
+
+    lost: int = 0
+    twice: int = 0
+    unexpected: int = 0
+    different: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Keep ``text`` if there is still room."""
+        if len(self.examples) < EXAMPLES_MAX:
+            self.examples.append(text)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.lost or self.twice or self.unexpected or self.different)
+
+
+def compare_rows(
+    expected: Mapping[Place, Mapping[str, int]], counted: Mapping[str, Mapping[Place, int]]
+) -> Differences:
+    """Rows of each raw partition and model: as recomputed against as counted in the stored state."""
+    found = Differences()
+    want = {(place, model): n for place, counts in expected.items() for model, n in counts.items()}
+    have = {(place, model): n for model, counts in counted.items() for place, n in counts.items()}
+    for (topic, partition), model in sorted(want.keys() | have.keys()):
+        due, got = want.get(((topic, partition), model), 0), have.get(((topic, partition), model), 0)
+        found.lost += max(0, due - got)
+        found.twice += max(0, got - due)
+        if due != got:
+            found.note(f"{model} from {topic}/{partition}: {got} rows in the state, {due} on the raw topic")
+    return found
+
+
+def compare_rejects(expected: Mapping[Origin, str], stored: Iterable[tuple[Origin, str]]) -> Differences:
+    """Rejects by origin; the topic may repeat one, readers drop repeats by origin."""
+    found = Differences()
+    have = dict(stored)
+    for origin in sorted(expected.keys() | have.keys()):
+        if origin not in have:
+            found.lost += 1
+            found.note(f"no reject for {origin}, due {expected[origin]}")
+        elif origin not in expected:
+            found.unexpected += 1
+            found.note(f"reject {have[origin]} for {origin}, which is no reject")
+        elif have[origin] != expected[origin]:
+            found.different += 1
+            found.note(f"reject {origin}: {have[origin]}, due {expected[origin]}")
+    return found
+
+
+def compare_alerts(expected: Mapping[str, object], stored: Sequence[tuple[str, object]]) -> Differences:
+    """Alerts by id, with content: as one uninterrupted replay of the mailbox yields them and as stored."""
+    found = Differences()
+    times = Counter(alert for alert, _ in stored)
+    content = dict(stored)
+    found.twice = sum(n - 1 for n in times.values())
+    for alert in sorted(expected.keys() | times.keys()):
+        if alert not in times:
+            found.lost += 1
+            found.note(f"lost {alert}: {expected[alert]}")
+        elif alert not in expected:
+            found.unexpected += 1
+            found.note(f"unexpected {alert}: {content[alert]}")
+        elif content[alert] != expected[alert]:
+            found.different += 1
+            found.note(f"{alert} on the topic: {content[alert]}, from the replay: {expected[alert]}")
+        if times[alert] > 1:
+            found.note(f"{times[alert]} times {alert}")
+    return found
+
+
+def compare_positions(
+    ends: Mapping[Place, int], watermarks: Mapping[int, Mapping[Place, int]]
+) -> Differences:
+    """Every mailbox partition must know that every raw partition was covered to its end.
+
+    ``ends`` is the next offset of each raw partition, ``watermarks`` the last applied, by mailbox partition.
+    """
+    found = Differences()
+    for partition, marks in sorted(watermarks.items()):
+        for place, end in sorted(ends.items()):
+            mark = marks.get(place, -1)
+            found.lost += max(0, end - 1 - mark)
+            found.unexpected += max(0, mark - (end - 1))
+            if mark != end - 1:
+                found.note(
+                    f"mailbox partition {partition} knows {place} up to {mark}, its log ends at {end - 1}"
+                )
+    return found
+
+
+def compare_states(replayed: Mapping[str, str], stored: Mapping[str, str]) -> Differences:
+    """Models as an uninterrupted replay leaves them against as the last checkpoint has them."""
+    found = Differences()
+    for model in sorted(replayed.keys() | stored.keys()):
+        if model not in stored:
+            found.lost += 1
+        elif model not in replayed:
+            found.unexpected += 1
+        elif replayed[model] != stored[model]:
+            found.different += 1
+            found.note(f"{model} {_first_difference(replayed[model], stored[model])}")
+    return found
+
+
+def _first_difference(due: str, got: str) -> str:
+    at = next((i for i, (a, b) in enumerate(zip(due, got, strict=False)) if a != b), min(len(due), len(got)))
+    begin = max(0, at - 60)
+    return f"replayed ...{due[begin : at + 60]}..., stored ...{got[begin : at + 60]}..."
+
+
+def standstill(fault: float, until: float, commits: Mapping[int, Sequence[float]], settle: float) -> float:
+    """Longest pause of any partition that a fault began, in seconds.
+
+    ``commits`` are the times at which a read-committed reader saw each partition's position move. A pause
+    counts if it was under way at the fault or began before ``until`` (the next fault) and within ``settle``
+    seconds, which is how long a group may take to notice. It is counted from the fault or its own begin,
+    whichever is later.
+    """
+    longest = 0.0
+    for times in commits.values():
+        for begin, end in pairwise(times):
+            if end > fault and begin < min(until, fault + settle):
+                longest = max(longest, end - max(begin, fault))
+    return longest

@@ -1,0 +1,129 @@
+"""Commands against a real broker: topics, alerts tail (committed only), baseline promote."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from typer.testing import CliRunner, Result
+
+from driftline import cli
+from driftline.decide.outputs import Alert
+from driftline.localkafka import LocalKafka
+from driftline.publish.alerts import encode
+
+
+@pytest.fixture
+def config(kafka: LocalKafka, topic_prefix: str, tmp_path: Path) -> Path:
+    """A configuration for a prefix of its own, with its topics made by the command itself."""
+    path = tmp_path / "c.yaml"
+    body = {
+        "kafka": {"bootstrap_servers": kafka.bootstrap},
+        "topics": {"prefix": topic_prefix, "replication_factor": 1, "mailbox_partitions": 2},
+        "inputs": [{"topic": f"{topic_prefix}.raw", "model": "m"}],
+    }
+    path.write_text(json.dumps(body))
+    return path
+
+
+def run(*arguments: str) -> Result:
+    """A command in this process; a bug is raised."""
+    result = CliRunner().invoke(cli.app, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def alert(model: str, number: int) -> Alert:
+    """The alert with this number."""
+    data = {
+        "id": f"{model}-{number}",
+        "model": model,
+        "signal": "s",
+        "state": "open",
+        "summary": f"alert {number}",
+    }
+    return Alert(f"{model}-{number}", "driftline.alert.opened", 1_000 * number, model, "s", number, data)
+
+
+async def write(kafka: LocalKafka, topic: str, alerts: list[Alert], *, commit: bool) -> None:
+    """Alerts in one transaction, which ends as told."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap, transactional_id=f"{topic}-{time.monotonic_ns()}"
+    )
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        for one in alerts:
+            record = encode(one)
+            await producer.send_and_wait(topic, record.value, record.key, headers=list(record.headers))
+        await (producer.commit_transaction() if commit else producer.abort_transaction())
+    finally:
+        await producer.stop()
+
+
+async def read(kafka: LocalKafka, topic: str) -> Any:
+    """The first record of a topic."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        return await asyncio.wait_for(consumer.getone(), 20)
+    finally:
+        await consumer.stop()
+
+
+def test_topics_then_tail_then_promote(
+    kafka: LocalKafka, topic_prefix: str, config: Path, tmp_path: Path, events: Path
+) -> None:
+    """The way of an operator: check, create, check, follow alerts, promote a baseline."""
+    missing = run("topics", "check", "-c", str(config))
+    assert missing.exit_code == 1
+    assert f"{topic_prefix}.alerts is missing" in missing.stdout
+    no_topic = run("alerts", "tail", "-c", str(config), "--no-follow")
+    assert no_topic.exit_code == 64
+    assert "driftline topics create" in no_topic.stderr
+
+    created = run("topics", "create", "-c", str(config))
+    assert created.exit_code == 0, created.output
+    assert f"{topic_prefix}.alerts: created" in created.stdout
+    after = run("topics", "check", "-c", str(config))
+    assert f"{topic_prefix}.raw is missing" in after.stdout
+    assert f"{topic_prefix}.alerts" not in after.stdout
+
+    topic = f"{topic_prefix}.alerts"
+    asyncio.run(write(kafka, topic, [alert("m", 1), alert("other", 2)], commit=True))
+    asyncio.run(write(kafka, topic, [alert("m", 3)], commit=False))
+    asyncio.run(write(kafka, topic, [alert("m", 4)], commit=True))
+    tail = ["alerts", "tail", "-c", str(config), "--from-beginning", "--no-follow"]
+    everything = [json.loads(line)["id"] for line in run(*tail).stdout.splitlines()]
+    assert sorted(everything) == ["m-1", "m-4", "other-2"]
+    assert [
+        json.loads(line)["id"] for line in run(*tail, "--model", "m", "--max", "1").stdout.splitlines()
+    ] == ["m-1"]
+
+    baseline = tmp_path / "b.json"
+    assert run("baseline", "build", str(events), "-m", "m", "-o", str(baseline)).exit_code == 0
+    sent = run("baseline", "promote", str(baseline), "-c", str(config), "--by", "jane", "--why", "test")
+    assert sent.exit_code == 0, sent.output
+    record = asyncio.run(read(kafka, f"{topic_prefix}.commands"))
+    body = json.loads(record.value)
+    assert record.key == b"m"
+    assert (body["type"], body["model"], body["by"], body["why"]) == ("baseline.promote", "m", "jane", "test")
+    assert body["baseline"] == json.loads(baseline.read_text())
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    """A thousand steady events."""
+    path = tmp_path / "e.jsonl"
+    rows = (
+        {"model": "m", "time": 1_795_000_000_000 + i, "features": {"x": i * 7919 % 1000}}
+        for i in range(1_000)
+    )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
