@@ -34,7 +34,7 @@ imports: setup ## imports go one way
 bench: setup ## measure throughput, latency and memory here; ARGS="--help" for more
 	$(BIN)/python tests/bench/run.py $(ARGS)
 
-chaos: setup ## kill workers and the broker under load and count every row; ARGS="--help" for more
+chaos: setup ## kill workers under load and count every row; ARGS="--help" for more
 	$(BIN)/python tests/chaos/run.py $(ARGS)
 
 UV_LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
