@@ -32,6 +32,7 @@ class Demo:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=os.environ | {"PYTHONFAULTHANDLER": "1"},
             )
 
     @property
@@ -46,6 +47,15 @@ class Demo:
             assert self.process.poll() is None, self.output
             assert time.monotonic() < deadline, self.output
             time.sleep(0.1)
+
+    def wait(self, seconds: float) -> int:
+        """Until it ends; its exit code. One that hangs fails, with what it printed and where it stood."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            pytest.fail(f"not gone after {seconds:.0f} s:\n{self.output}")
 
     def descendants(self) -> list[psutil.Process]:
         """Everything it has started and that still runs."""
@@ -83,7 +93,7 @@ def test_a_newcomers_run_passes_and_keep_holds_it_until_it_is_ended(
     started = run.descendants()
     assert any("run" in p.cmdline() for p in started), started
     run.process.terminate()
-    assert run.process.wait(GONE_SECONDS_MAX) == 0, run.output
+    assert run.wait(GONE_SECONDS_MAX) == 0, run.output
     _, alive = psutil.wait_procs(started, timeout=5)
     assert alive == []
 
@@ -95,7 +105,7 @@ def test_ctrl_c_in_the_middle_leaves_no_process_behind(kafka: LocalKafka, demo: 
     started = run.descendants()
     assert any("run" in p.cmdline() for p in started), started
     os.killpg(run.process.pid, signal.SIGINT)
-    assert run.process.wait(GONE_SECONDS_MAX) == 130, run.output
+    assert run.wait(GONE_SECONDS_MAX) == 130, run.output
     _, alive = psutil.wait_procs(started, timeout=5)
     assert alive == []
     assert "Traceback" not in run.output
@@ -116,6 +126,6 @@ def test_it_leaves_no_process_behind_when_killed(kafka: LocalKafka, demo: Callab
 def test_without_a_broker_it_says_so_and_finds_the_same(demo: Callable[..., Demo]) -> None:
     """The pure core alone: same verdict, no Kafka."""
     run = demo("--events", "20000", "--kafka", "none")
-    assert run.process.wait(SECONDS_MAX) == 0, run.output
+    assert run.wait(SECONDS_MAX) == 0, run.output
     assert "without a broker" in run.output
     assert "19,998 accepted + 2 rejected" in run.output

@@ -37,6 +37,7 @@ PROMOTE_TIMEOUT_SECONDS: Final = 60.0
 STALL_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 6.0  # longer than a flush and a checkpoint together
 STORED_TIMEOUT_SECONDS: Final = 60.0
+END_SECONDS_MAX: Final = 5.0  # for clients to disconnect; somebody who pressed Ctrl-C waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,9 @@ async def run_live(
     finally:
         for task in (work, *tasks):
             task.cancel()
-        await asyncio.gather(work, *tasks, return_exceptions=True)
+        ended, _ = await asyncio.wait({work, *tasks}, timeout=END_SECONDS_MAX)
+        for task in ended:
+            task.cancelled() or task.exception()  # looked at, or asyncio reports it as never retrieved
     return Outcome(*outcome, seconds, state.latencies)
 
 

@@ -24,7 +24,7 @@ from driftline.demo.view import SignalLine
 from driftline.errors import OutsideError
 
 READY_TIMEOUT_SECONDS: Final = 120.0  # a cold start compiles the kernels first
-STOP_TIMEOUT_SECONDS: Final = 20.0
+STOP_TIMEOUT_SECONDS: Final = 10.0  # a last checkpoint takes one; its state dies with the demo
 LOG_TAIL_LINES: Final = 15
 # As for the local broker: a shell reads a pipe whose other end only we hold, and kills its process group,
 # which the worker joins, when we are gone in whatever way. The terminal's Ctrl-C goes to our group only.
