@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports bench chaos lock clean
+.PHONY: help setup demo test check lint types imports bench quality chaos lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -33,6 +33,9 @@ imports: setup ## imports go one way
 
 bench: setup ## measure throughput, latency and memory here; ARGS="--help" for more
 	$(BIN)/python tests/bench/run.py $(ARGS)
+
+quality: setup ## what the alarms are worth, on streams whose truth is known (8 minutes); ARGS="--help" for more
+	$(BIN)/python tests/quality/run.py $(ARGS)
 
 chaos: setup ## kill workers under load and count every row; ARGS="--help" for more
 	$(BIN)/python tests/chaos/run.py $(ARGS)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from driftline.config import DetectionSettings
+from driftline.config import DetectionSettings, ModelSettings
 from driftline.decide.alerts import Context
 from driftline.decide.model import Model
 from driftline.decide.outputs import Alert
@@ -30,9 +30,10 @@ def block(columns: Mapping[str, F64 | list[str | None]], start: int = 0, model: 
             values.append(cells)
         else:
             names = tuple(dict.fromkeys(c for c in cells if c is not None))
+            code = {name: float(i) for i, name in enumerate(names)}
             made.append(Column(ColumnKind.FEATURE, name, names))
             tags.append(np.array([Tag.NULL if c is None else Tag.STRING for c in cells]))
-            values.append(np.array([np.nan if c is None else names.index(c) for c in cells]))
+            values.append(np.array([np.nan if c is None else code[c] for c in cells]))
     offsets = np.arange(start, start + n, dtype=np.int64)
     return Block(
         model, tuple(made),
@@ -43,20 +44,30 @@ def block(columns: Mapping[str, F64 | list[str | None]], start: int = 0, model: 
 
 
 def file_reference(
-    columns: Mapping[str, F64 | list[str | None]], *, rows_per_week: float = 60_480_000.0
+    columns: Mapping[str, F64 | list[str | None]],
+    *,
+    rows_per_week: float = 60_480_000.0,
+    time_ordered: bool = True,
 ) -> Reference:
-    """A time-ordered reference from a file; the default rate is 100 events a second."""
+    """A reference from a file; the default rate is 100 events a second."""
     b = block(columns)
     raw = [RawColumn(c.kind, c.name, b.tags[i], b.values[i], c.strings) for i, c in enumerate(b.columns)]
     times = (np.arange(len(b)) * (7 * 24 * 3600 * 1000 / rows_per_week)).astype(np.int64)
-    return build_reference("m", "file", raw, times, time_ordered=True)
+    return build_reference("m", "file", raw, times, time_ordered=time_ordered)
 
 
-def new_model(reference: Reference | None = None, **settings: float) -> Model:
-    """A model under default settings, active when a reference is given."""
-    model = Model.new("m", DetectionSettings(**settings), {}, learn=True)
+def new_model(
+    reference: Reference | None = None,
+    *,
+    warming: bool = False,
+    rows_per_week: float | None = None,
+    **settings: float,
+) -> Model:
+    """A model under default settings, active (or warming up) when a reference is given."""
+    pinned = ModelSettings(rows_per_week=rows_per_week)
+    model = Model.new("m", DetectionSettings(**settings), {"m": pinned}, learn=True)
     if reference is not None:
-        model._install(reference, warming=False)
+        model._install(reference, warming=warming)
     return model
 
 
