@@ -27,6 +27,9 @@ PROCESSES_MAX: Final = 2
 def main(arguments: list[str]) -> int:
     """Measure, print, store."""
     options = parse(arguments)
+    if options.page:
+        report.PAGE.write_text(report.page(report.load()), encoding="utf-8")
+        return 0
     begin = time.monotonic()
     streams = [s for s in (*nulls(), *changing()) if options.only in s.name]
     if not streams:
@@ -58,6 +61,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="streams with this in their name")
     parser.add_argument("--write", action="store_true", help="store results.json and docs/quality.md")
+    parser.add_argument("--page", action="store_true", help="write docs/quality.md again, from results.json")
     options = parser.parse_args(arguments)
     if options.write and (options.only or options.quick):
         parser.error("--write stores a whole run: leave out --quick and --only")

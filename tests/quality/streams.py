@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from scipy.signal import lfilter
@@ -22,6 +22,7 @@ Rng = np.random.Generator
 Cells = Mapping[str, F64 | list[str | None]]
 Draw = Callable[[Rng, int, int], tuple[Cells, Cells]]
 Law = Callable[[Rng, int], F64]
+Names = Callable[[Rng, int], list[str | None]]
 Shape = Callable[[int], F64 | float]  # what a change of a length adds, or how much of it there is
 Changes = tuple[Change, ...]
 Promise = tuple[float, float] | None
@@ -78,11 +79,14 @@ def daily(period: int) -> Law:
     return lambda rng, n: np.sin(np.arange(n) * (2 * np.pi / period)) + rng.normal(size=n)
 
 
-def zipf(rng: Rng, n: int, categories: int = 3_000) -> list[str | None]:
-    """A long tail of categories: the k-th has a share of 1 / (k + 1)."""
-    weight = 1.0 / np.arange(1, categories + 1)
-    return [f"c{c}" for c in rng.choice(categories, n, p=weight / weight.sum())]
+def categories(weight: F64) -> Names:
+    """Category names c0, c1 ... with these relative frequencies."""
+    return lambda rng, n: [f"c{c}" for c in rng.choice(len(weight), n, p=weight / weight.sum())]
 
+
+TWELVE: Final = 1.0 / np.arange(1, 13)
+SWAPPED: Final = TWELVE[[3, 1, 2, 0, *range(4, 12)]]  # the first, 32 %, and the fourth, 8 %, change places
+LONG_TAIL: Final = 1.0 / np.arange(1, 3_001)
 
 LAWS: Final[Mapping[str, Law]] = {
     "normal": normal,
@@ -102,7 +106,7 @@ LAWS: Final[Mapping[str, Law]] = {
 # --- nulls -------------------------------------------------------------------------------------------------
 
 
-def same(law: Law) -> Draw:
+def same(law: Law | Names) -> Draw:
     """Live rows from the law of the reference."""
     return lambda rng, n, rows: ({"x": law(rng, n)}, {"x": law(rng, rows)})
 
@@ -127,10 +131,6 @@ def _forty(correlation: float) -> Draw:
         return {f"x{i:02d}": common + own * rng.normal(size=n) for i in range(40)}
 
     return lambda rng, n, rows: (columns(rng, n), columns(rng, rows))
-
-
-def _long_tail(rng: Rng, n: int, rows: int) -> tuple[Cells, Cells]:
-    return {"x": zipf(rng, n)}, {"x": zipf(rng, rows)}
 
 
 def _tolerated(shift: float) -> Draw:
@@ -159,7 +159,7 @@ def nulls() -> list[Stream]:
         Stream("AR .9, reference shuffled", _shuffled, million, SIZES, ordered=False),
         Stream("daily cycle of 2,000 rows, 10 in the reference", _cycle(2_000), million),
         Stream("daily cycle of 20,000 rows, 10 in the reference", _cycle(20_000), million, (200_000,)),
-        Stream("long-tail categories", _long_tail, 200_000, SIZES),
+        Stream("long-tail categories", same(categories(LONG_TAIL)), 200_000, SIZES),
         Stream("40 features, independent", _forty(0.0), 100_000),
         Stream("40 features, correlated .95", _forty(0.95), 100_000),
         Stream("shift of .04 sd, tolerated", _tolerated(0.04), million, (100_000,)),
@@ -194,11 +194,11 @@ def _additive(law: Law, shape: Shape, changes: Changes) -> Draw:
     return draw
 
 
-def _replaced(before: Law, after: Law, changes: Changes) -> Draw:
+def _replaced(before: Law | Names, after: Law | Names, changes: Changes) -> Draw:
     """One law, and another within every change."""
 
     def draw(rng: Rng, n: int, rows: int) -> tuple[Cells, Cells]:
-        x = before(rng, rows)
+        x: Any = before(rng, rows)
         for change in changes:
             x[change.start : change.end] = after(rng, change.end - change.start)
         return {"x": before(rng, n)}, {"x": x}
@@ -222,40 +222,18 @@ def two_humps(rng: Rng, n: int) -> F64:
     return np.asarray(ndtri(u))
 
 
-CATEGORIES: Final = 12
-
-
-def _names(rng: Rng, n: int, share: F64) -> list[str | None]:
-    return [f"c{c}" for c in rng.choice(len(share), n, p=share / share.sum())]
-
-
-def _swap(changes: Changes) -> Draw:
-    """The first and the fourth of twelve categories change places: 32 % and 8 %."""
-    before = 1.0 / np.arange(1, CATEGORIES + 1)
-    after = before.copy()
-    after[[0, 3]] = after[[3, 0]]
-
-    def draw(rng: Rng, n: int, rows: int) -> tuple[Cells, Cells]:
-        x = _names(rng, rows, before)
-        for change in changes:
-            x[change.start : change.end] = _names(rng, change.end - change.start, after)
-        return {"x": _names(rng, n, before)}, {"x": x}
-
-    return draw
-
-
 def _unseen(shape: Shape, changes: Changes) -> Draw:
     """A category that the reference does not know, with the share ``shape(length)`` within every change."""
-    share = 1.0 / np.arange(1, CATEGORIES + 1)
+    known = categories(TWELVE)
 
     def draw(rng: Rng, n: int, rows: int) -> tuple[Cells, Cells]:
-        x = _names(rng, rows, share)
+        x = known(rng, rows)
         p = np.zeros(rows)
         for change in changes:
             p[change.start : change.end] = shape(change.end - change.start)
         for i in np.flatnonzero(rng.random(rows) < p).tolist():
             x[i] = "new"
-        return {"x": _names(rng, n, share)}, {"x": x}
+        return {"x": known(rng, n)}, {"x": x}
 
     return draw
 
@@ -263,7 +241,7 @@ def _unseen(shape: Shape, changes: Changes) -> Draw:
 def changing() -> list[Stream]:
     """Streams with true changes."""
     once, five, long = every(1, SPAN), every(5, SPAN), every(5, LONG_SPAN, 2 * LONG_SPAN)
-    rows = rows_of(once)
+    rows, swap = rows_of(once), _replaced(categories(TWELVE), categories(SWAPPED), once)
 
     def added(
         name: str, shape: Shape, changes: Changes, episodes: Promise = None, law: Law = normal
@@ -301,7 +279,7 @@ def changing() -> list[Stream]:
         replaced("spread x 2, 5 times", normal, lambda rng, n: 2.0 * normal(rng, n), five, ONE),
         replaced("spread x 1.1, 5 times 100,000", normal, lambda rng, n: 1.1 * normal(rng, n), long, ONE),
         replaced("shape only, two humps", normal, two_humps, once, ONE),
-        Stream("category swap, 32 % and 8 %", _swap(once), rows, changes=once, episodes=ONE),
+        Stream("category swap, 32 % and 8 %", swap, rows, changes=once, episodes=ONE),
         Stream("unseen category, 5 %", _unseen(flat(0.05), once), rows, changes=once, episodes=ONE),
     ]
     slow = (Change(0, 300_000),)

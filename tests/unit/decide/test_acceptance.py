@@ -13,6 +13,7 @@ from driftline.detect.kernels import new_state, run_block
 from driftline.detect.kernels.state import KIND_OPEN, KIND_RESOLVE
 from driftline.detect.reference import NumericReference, channel_reference, mid_pit, numeric_knots
 from driftline.records import F64
+from quality.streams import autoregressive
 
 RUN_LENGTH = 1e7
 Event = tuple[int, int]
@@ -55,16 +56,6 @@ def location(reference: F64, live: F64, **options: bool) -> list[Event]:
 def openings(events: list[Event]) -> list[int]:
     """Rows of the openings."""
     return [row for row, kind in events if kind == KIND_OPEN]
-
-
-def ar9(rng: np.random.Generator, n: int) -> F64:
-    """An AR(1) series with coefficient .9."""
-    out = np.empty(n + 500)
-    last = 0.0
-    for i, e in enumerate(rng.normal(size=n + 500)):
-        last = 0.9 * last + e
-        out[i] = last
-    return out[500:]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +107,7 @@ def test_blips(length: int, low: int, high: int) -> None:
 def test_autocorrelated_null() -> None:
     """D 9: AR(.9), half a million null events: none with tau, many without."""
     rng = np.random.default_rng(4)
+    ar9 = autoregressive(0.9)
     reference, live = ar9(rng, 20_000), ar9(rng, 500_000)
     assert openings(location(reference, live)) == []
     assert len(openings(location(reference, live, tau=False))) > 10
