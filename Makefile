@@ -4,11 +4,11 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports bench quality chaos lock clean
+.PHONY: help setup demo test check lint types imports bench quality bench-peers chaos lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv with the locked dependencies; does nothing when that is up to date
 	@PYTHON="$(PYTHON)" tools/setup.sh
@@ -37,6 +37,9 @@ bench: setup ## measure throughput, latency and memory here; ARGS="--help" for m
 quality: setup ## what the alarms are worth, on streams whose truth is known (8 minutes); ARGS="--help" for more
 	$(BIN)/python tests/quality/run.py $(ARGS)
 
+bench-peers: setup ## the same work by Faust + river, hand-written loops and Kafka Streams; needs a JDK 17
+	$(BIN)/python tests/bench/run_peers.py $(ARGS)
+
 chaos: setup ## kill workers under load and count every row; ARGS="--help" for more
 	$(BIN)/python tests/chaos/run.py $(ARGS)
 
@@ -49,4 +52,5 @@ lock: setup ## raise the locked versions in requirements/ to the newest that fit
 
 clean: ## remove .venv, caches and build output
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf tests/bench/jvm/target
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

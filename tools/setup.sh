@@ -31,6 +31,8 @@ stamp="$version $(cat requirements/dev.txt pyproject.toml tools/setup.sh | sha25
 [ "$(cat .venv/.stamp 2>/dev/null)" = "$stamp" ] && exit 0
 
 echo "setup: .venv with Python $version"
+# Said once: only the benchmark's JVM program is compiled, and its target says so again.
+command -v javac >/dev/null || echo "setup: make bench-peers needs a JDK: apt install openjdk-17-jdk-headless" >&2
 if [ "$(.venv/bin/python -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)" != "$version" ]; then
     rm -rf .venv # of another Python, or broken
     "$python" -m venv .venv

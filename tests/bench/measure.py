@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from harness.workers import Worker
 
 POLL_SECONDS: Final = 0.2
-PEER_SECONDS_MAX: Final = 300.0
 PROGRESS: Final = {"detect": "driftline_rows_applied_total", "ingest": "driftline_events_accepted_total"}
 
 
@@ -44,10 +37,29 @@ class Cost:
     rss_first_mb: float = 0.0  # at 10 % of the events
     rss_last_mb: float = 0.0  # at 100 %
     rss_curve_mb: tuple[float, ...] = ()  # at 10, 20 ... 100 %: a leak rises steadily, a plateau does not
+    rss_peak_mb: float = 0.0
+    seen: int = 0  # warm-up included
+    detections: int | None = (
+        None  # of a peer, over all it saw: the work was done; Driftline's rows are counted
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """For the results file."""
         return asdict(self)
+
+    @classmethod
+    def of_peer(cls, result: Mapping[str, Any]) -> Cost:
+        """From the line that a peer prints (peers/meter.py)."""
+        return cls(
+            events=result["events"],
+            cpu_us=result["cpu_seconds"] / result["events"] * 1e6,
+            rate=result["events"] / result["wall_seconds"],
+            start_seconds=result["start_seconds"],
+            start_cpu_seconds=result["start_cpu_seconds"],
+            rss_peak_mb=result["rss_peak_mb"],
+            seen=result["seen"],
+            detections=result["detections"],
+        )
 
 
 def rows_done(metrics: dict[str, dict[str, float]], role: str) -> int:
@@ -108,33 +120,5 @@ class Watch:
             rss_first_mb=tenth.rss / 1e6,
             rss_last_mb=last.rss / 1e6,
             rss_curve_mb=tuple(self._rss_at(share / 10) for share in range(1, 11)),
+            rss_peak_mb=max(s.rss for s in self.samples) / 1e6,
         )
-
-
-async def measure_peer(bootstrap: str, topic: str, events: int) -> Cost:
-    """One run of the obvious program over the first ``events`` of ``topic``."""
-    script = Path(__file__).parent / "peers" / "faust_river.py"
-    with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"FAUST_DATADIR": folder}
-        command = [sys.executable, str(script), bootstrap, topic, str(events)]
-        done = await asyncio.to_thread(
-            subprocess.run,
-            command,
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=PEER_SECONDS_MAX,
-            check=False,
-        )
-    if done.returncode:
-        raise RuntimeError(
-            f"the obvious program ended with {done.returncode}:\n{done.stdout}{done.stderr[-2000:]}"
-        )
-    result = json.loads(done.stdout.strip().splitlines()[-1])
-    return Cost(
-        events=result["events"],
-        cpu_us=result["cpu_seconds"] / result["events"] * 1e6,
-        rate=result["events"] / result["wall_seconds"],
-        start_seconds=result["start_seconds"],
-        start_cpu_seconds=result["start_cpu_seconds"],
-    )

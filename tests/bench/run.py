@@ -9,35 +9,29 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import report
+from bench import report, results
 from bench.deployment import Deployment
 from bench.events import Pool, Shape, make_pool
-from bench.measure import Cost, measure_peer
-from bench.report import say
+from bench.measure import Cost
+from bench.programs import OBVIOUS, run_peer
+from bench.results import say
 from bench.steady import latency, many_models
 from driftline.localkafka import local_kafka
 from harness.kafka_io import Admin
 
 MODEL: Final = "credit-risk"
+PEER_WARM_EVENTS: Final = 5_000
 MANY_POOL: Final = 500  # distinct events a model in the run with many models
-NAMES: Final = {
-    "obvious": "the obvious one: Faust agent an event, river ADWIN + PH on 18 features",
-    "driftline": "Driftline, everything on",
-    "shuffled": "Driftline, 17-digit numbers in changing key order",
-    "ingest": "stage 1 alone (`--roles ingest`)",
-    "detect": "stage 2 alone (`--roles detect`)",
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,9 @@ class Bench:
             costs: dict[str, Cost] = {}
             events = self.sizes.again if number else self.sizes.events
             await ordered.feed(events)
-            costs["obvious"] = await measure_peer(self.bootstrap, ordered.raw, self.sizes.peer_events)
+            costs["obvious"] = await run_peer(
+                OBVIOUS, self.bootstrap, ordered.raw, PEER_WARM_EVENTS, self.sizes.peer_events
+            )
             costs["driftline"] = await ordered.measure(events)
             if number < self.sizes.shuffled_rounds:
                 await shuffled.feed(self.sizes.again)
@@ -121,63 +117,16 @@ class Bench:
         say(f"latency: {self.results['latency']}")
 
     def finish(self, quick: bool) -> dict[str, Any]:
-        """Everything measured, with the lines of the report."""
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        """Everything measured."""
         return self.results | {
-            "machine": report.machine(),
-            "finished": stamp,
             "quick": quick,
-            "rounds": self.sizes.rounds,
             "costs": [{key: cost.to_dict() for key, cost in r.items()} for r in self.rounds],
-            "throughput": report.throughput_lines(self.rounds, NAMES) if self.rounds else [],
-            "lines": lines_of(self.rounds, self.results),
         }
-
-
-def lines_of(rounds: Sequence[Mapping[str, Cost]], results: Mapping[str, Any]) -> list[str]:
-    """What was measured against the targets."""
-    lines = ["## Against the targets", ""]
-    if rounds:
-        cpu = statistics.median(r["driftline"].cpu_us for r in rounds)
-        ratio = statistics.median(r["obvious"].cpu_us / r["driftline"].cpu_us for r in rounds)
-        first = rounds[0]["driftline"]
-        growth = first.rss_last_mb / first.rss_first_mb
-        over = f"memory over {first.events / 1e6:.1f} M events"
-        lines += [
-            report.judged("everything together, CPU an event", cpu, report.CPU_US_MAX, "us"),
-            report.judged("times less CPU than the obvious program", ratio, report.RATIO_MIN, "x", more=True),
-            f"- {over}: {first.rss_first_mb:.0f} MB at 10 %, {first.rss_last_mb:.0f} MB at 100 %",
-            f"- at every tenth of them: {', '.join(f'{mb:.0f}' for mb in first.rss_curve_mb)} MB",
-            report.judged("memory at 100 % over memory at 10 %", growth, report.RSS_GROWTH_MAX, "x"),
-        ]
-    if many := results.get("many"):
-        work = f"{many['models']} models at {many['rate_offered']} events/s for {many['seconds']:.0f} s"
-        ready = f"{many['start_to_ready_seconds']:.1f} s from start to ready"
-        took = f"{many['recovery_seconds']:.2f} s a take-over, {ready}"
-        lines += [
-            f"- {work}: {many['rate_applied']:.0f} applied a second, {many['cpu_us']:.1f} us of CPU an event",
-            report.judged("share of a core", many["cpu_share"], report.SHARE_MAX, "cores"),
-            report.judged("resident memory", many["rss_mb_max"], report.RSS_MB_MAX, "MB"),
-            f"- of it {many['rss_mb_ready']:.0f} MB when ready, {many['rss_mb_last']:.0f} MB at the end",
-            f"- recovery after a kill -9: {many['recovery_bytes'] / 1e6:.2f} MB of state read back, {took}",
-        ]
-    if late := results.get("latency"):
-        work = (
-            f"{late['openings']} openings, {late['planted']} shifts planted, {late['rate_offered']} events/s"
-        )
-        delays = f"p95 {late['p95_seconds']:.2f} s, max {late['max_seconds']:.2f} s"
-        lines += [
-            f"- from the append of the deciding row to the alert readable: {work}; {delays}",
-            report.judged(
-                "median from append to alert", late["median_seconds"], report.LATENCY_SECONDS_MAX, "s"
-            ),
-        ]
-    return lines
 
 
 async def main(options: argparse.Namespace) -> int:
     """Measure, print, store."""
-    begin = time.monotonic()
+    begin, machine = time.monotonic(), results.machine()
     sizes = QUICK if options.quick else DEFAULT
     parts = options.only.split(",") if options.only else ["throughput", "many", "latency"]
     folder = Path(tempfile.mkdtemp(prefix="driftline-bench-"))
@@ -186,11 +135,11 @@ async def main(options: argparse.Namespace) -> int:
         bench = Bench(kafka.bootstrap, folder, sizes)
         for part in parts:
             await {"throughput": bench.throughput, "many": bench.many, "latency": bench.latency}[part]()
-        results = bench.finish(options.quick)
         bench.admin.close()
-    path = report.write(results, Path(__file__).parent / "results", docs=options.write_docs)
+    measured = {"machine": machine} | bench.finish(options.quick)
+    path = results.store("bench", measured, folder, docs=options.write_docs)
     say("")
-    say(report.markdown(results) if "throughput" in parts else "\n".join(results["lines"]))
+    say("\n".join(report.bench_section(measured)))
     say(f"{time.monotonic() - begin:.0f} s in all; results in {path}")
     return 0
 
@@ -200,7 +149,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer events and rounds: about two minutes")
     parser.add_argument("--only", default="", help="comma list of throughput, many, latency")
-    parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md from this run")
+    parser.add_argument("--write-docs", action="store_true", help=results.WRITE_DOCS_HELP)
     parser.add_argument("--kafka", default="auto", help="auto, java, docker or HOST:PORT")
     return parser.parse_args(arguments)
 
