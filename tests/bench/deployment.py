@@ -116,7 +116,7 @@ class Deployment:
         done: Callable[[], bool] = {None: self.drained, "ingest": self.ingested, "detect": self.detected}[
             roles
         ]
-        watch = Watch(worker, events, role)
+        watch = Watch(worker, events, role, "detect" if roles == "detect" else "ingest")
         try:
             await watch.run(done, RUN_SECONDS_MAX)
             self.last_recovery = recovery_of(worker)

@@ -31,7 +31,7 @@ from harness.workers import Worker
 MODEL: Final = "credit-risk"
 ROUNDS: Final = 5
 EVENTS: Final = 1_000_000  # a round; see programs.Peer for what each peer reads of it
-EVENTS_MIN: Final = 200_000  # fewer pass between two looks at Driftline
+EVENTS_MIN: Final = 100_000  # with fewer, start-up and the broker's noise are all one sees
 SMALL_RATE: Final = 100  # events/s
 SMALL_SECONDS: Final = 20.0
 SMALL_WARM_SECONDS: Final = 5.0
