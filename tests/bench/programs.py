@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Final
 from bench.measure import Cost
 
 TESTS: Final = Path(__file__).resolve().parents[1]
-JVM: Final = Path(__file__).parent / "jvm"
+JVM: Final = TESTS / "bench" / "jvm"
 JDK_MIN: Final = 17
 JDK_PACKAGE: Final = "openjdk-17-jdk-headless"  # Debian's
 PEER_SECONDS_MAX: Final = 300.0
@@ -97,18 +98,20 @@ async def run_peer(peer: Peer, bootstrap: str, topic: str, warm: int, events: in
     """
     command = [*peer.command, bootstrap, topic, str(warm), str(events)]
     path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": path},
-    )
-    try:
-        out, err = await asyncio.wait_for(process.communicate(), PEER_SECONDS_MAX)
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
+    with tempfile.TemporaryDirectory() as scratch:  # Faust and Kafka Streams insist on a folder
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=scratch,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": path},
+        )
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), PEER_SECONDS_MAX)
+        except BaseException:
+            process.kill()
+            await process.wait()
+            raise
     if process.returncode:
         tail = (out + err).decode(errors="replace")[-TAIL_CHARS:]
         raise RuntimeError(f"{peer.title}: exit {process.returncode}\n{tail}")
@@ -165,8 +168,8 @@ def jvm_versions() -> dict[str, str]:
     """What the JVM peer is made of, out of its pom.xml, and the JVM that runs it."""
     pom = (JVM / "pom.xml").read_text(encoding="utf-8")
     versions = {name: _property(pom, key) for name, key in POM_VERSIONS.items()}
-    first = output_of([_tool("java") or "java", "-version"]).splitlines()
-    return versions | {"JVM": first[0] if first else "unknown"}
+    found = re.search(r'version "(.+?)"', output_of([_tool("java") or "java", "-version"]))
+    return versions | {"Java": found.group(1) if found else "unknown"}
 
 
 def _property(pom: str, key: str) -> str:

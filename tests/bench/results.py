@@ -57,8 +57,13 @@ def store(kind: str, results: Mapping[str, Any], folder: Path, *, docs: bool) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if docs:
-        PAGE.write_text(report.page(load()), encoding="utf-8")
+        write_page()
     return path
+
+
+def write_page() -> None:
+    """Make docs/benchmarks.md of the stored results."""
+    PAGE.write_text(report.page(load(FOLDER)), encoding="utf-8")
 
 
 def say(text: str) -> None:

@@ -126,6 +126,9 @@ class Bench:
 
 async def main(options: argparse.Namespace) -> int:
     """Measure, print, store."""
+    if options.page:
+        results.write_page()
+        return 0
     begin, machine = time.monotonic(), results.machine()
     sizes = QUICK if options.quick else DEFAULT
     parts = options.only.split(",") if options.only else ["throughput", "many", "latency"]
@@ -150,8 +153,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer events and rounds: about two minutes")
     parser.add_argument("--only", default="", help="comma list of throughput, many, latency")
     parser.add_argument("--write-docs", action="store_true", help=results.WRITE_DOCS_HELP)
+    parser.add_argument("--page", action="store_true", help="only make the page of the results stored before")
     parser.add_argument("--kafka", default="auto", help="auto, java, docker or HOST:PORT")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.only and options.write_docs:
+        parser.error("--write-docs needs all parts: the page would lose what this run leaves out")
+    return options
 
 
 if __name__ == "__main__":

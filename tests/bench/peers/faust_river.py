@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import uuid
 from typing import Any
 
@@ -35,13 +34,13 @@ class Detectors:
             self.detections += adwin.drift_detected + page_hinkley.drift_detected
 
 
-def make_app(task: Task, folder: str) -> faust.App:
+def make_app(task: Task) -> faust.App:
     """The program; it ends its own process after the last event, as a Faust worker has no other early end."""
     app = faust.App(
         f"obvious-{uuid.uuid4()}",
         broker=f"kafka://{task.bootstrap}",
         store="memory://",
-        datadir=folder,
+        datadir="state",  # in the folder it is started in
         topic_disable_leader=True,
         consumer_auto_offset_reset="earliest",
         autodiscover=False,
@@ -64,5 +63,4 @@ def make_app(task: Task, folder: str) -> faust.App:
 if __name__ == "__main__":
     asked = Task.from_argv()
     sys.argv = ["faust", "worker", "-l", "warn", "--without-web"]
-    with tempfile.TemporaryDirectory() as scratch:
-        make_app(asked, scratch).main()
+    make_app(asked).main()

@@ -7,7 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 
-/** What peers/meter.py does for the Python programs: wall and CPU time between two events. One thread only. */
+/** Wall and CPU time between two events, as peers/meter.py has it; for one thread. */
 final class Meter {
   private static final OperatingSystemMXBean SYSTEM =
       (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
@@ -71,8 +71,16 @@ final class Meter {
     double peakMb = Long.parseLong(peak.replaceAll("\\D", "")) * 1024 / 1e6;
     return String.format(
         Locale.ROOT,
-        "{\"seen\": %d, \"events\": %d, \"wall_seconds\": %.6f, \"cpu_seconds\": %.6f, \"start_seconds\": %.3f,"
-            + " \"start_cpu_seconds\": %.3f, \"rss_peak_mb\": %.1f, \"detections\": %d}",
-        seen, events, wallSeconds, cpuSeconds, startSeconds, startCpuSeconds, peakMb, detections);
+        "{\"seen\": %d, \"events\": %d, \"wall_seconds\": %.6f, \"cpu_seconds\": %.6f,"
+            + " \"start_seconds\": %.3f, \"start_cpu_seconds\": %.3f, \"rss_peak_mb\": %.1f,"
+            + " \"detections\": %d}",
+        seen,
+        events,
+        wallSeconds,
+        cpuSeconds,
+        startSeconds,
+        startCpuSeconds,
+        peakMb,
+        detections);
   }
 }

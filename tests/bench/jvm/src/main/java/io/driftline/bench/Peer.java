@@ -6,8 +6,6 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.file.Files;
-import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Properties;
@@ -25,17 +23,18 @@ import org.apache.kafka.streams.processor.api.Processor;
 import org.apache.kafka.streams.processor.api.Record;
 
 /**
- * Kafka Streams, Jackson and MOA on the work of the other peers: {@code Peer BOOTSTRAP TOPIC WARM EVENTS}.
+ * Kafka Streams, Jackson and MOA on the work of the other peers.
  *
- * <p>Every numeric feature of every event goes through MOA's ADWIN and Page-Hinkley. The detectors are fields
- * of the processor: a set for each partition, not stored anywhere. Reads WARM events so that the JIT has
- * compiled everything, measures the next EVENTS, prints one line of JSON, commits and ends.
+ * <p>Every numeric feature of every event goes through MOA's ADWIN and Page-Hinkley. The detectors
+ * are fields of the processor: a set for each partition, not stored anywhere. Reads WARM events so
+ * that the JIT has compiled everything, measures the next EVENTS, prints one line of JSON, commits
+ * and ends. Arguments: BOOTSTRAP TOPIC WARM EVENTS.
  */
 public final class Peer implements Processor<byte[], byte[], Void, Void> {
   private static final int FEATURES = 18;
   private static final Map<String, Integer> INDEX = new HashMap<>();
 
-  // The streaming parser, not a tree: no object a value. The fast parser of doubles is off by default.
+  // The streaming parser, not a tree: no object a value. Its fast doubles are off by default.
   private static final JsonFactory JSON =
       JsonFactory.builder().enable(StreamReadFeature.USE_FAST_DOUBLE_PARSER).build();
 
@@ -111,18 +110,18 @@ public final class Peer implements Processor<byte[], byte[], Void, Void> {
     }
   }
 
-  private static Properties settings(String bootstrap) throws IOException {
+  private static Properties settings(String bootstrap) {
     Properties settings = new Properties();
     settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap);
     settings.put(StreamsConfig.APPLICATION_ID_CONFIG, "jvm-peer-" + UUID.randomUUID());
-    settings.put(StreamsConfig.STATE_DIR_CONFIG, Files.createTempDirectory("jvm-peer-").toString());
+    settings.put(StreamsConfig.STATE_DIR_CONFIG, "state");
     settings.put(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest");
     // Bytes in: the processor parses, and nothing is copied before it does.
     settings.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
     settings.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
-    // One thread, as every program here has one for its work; a second costs CPU and makes no event cheaper.
+    // One, as every program here has one thread for its work; a second makes no event cheaper.
     settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, 1);
-    // Default 1,000: ten times fewer turns of the loop that polls, punctuates and looks at the clock.
+    // Default 1,000: ten times fewer turns of the loop that polls and looks at the clock.
     settings.put(ConsumerConfig.MAX_POLL_RECORDS_CONFIG, 10_000);
     // Default 1,000: with that, partitions are paused and resumed after every fetch.
     settings.put(StreamsConfig.BUFFERED_RECORDS_PER_PARTITION_CONFIG, 10_000);
