@@ -153,13 +153,11 @@ def build_jvm() -> None:
     """
     if missing := jdk_missing():
         raise BuildError(missing)
-    done = subprocess.run(
-        ["mvn", "-B", "-q", "-f", str(JVM / "pom.xml"), "process-classes"],
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS_MAX,
-        check=False,
-    )
+    command = ["mvn", "-B", "-q", "-f", str(JVM / "pom.xml"), "process-classes"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS_MAX, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"Maven could not build {JVM}: {error}") from error
     if done.returncode:
         raise BuildError(f"Maven could not build {JVM}:\n{(done.stdout + done.stderr)[-TAIL_CHARS:]}")
 

@@ -43,8 +43,8 @@ PEER_NOTES: Final = """
 What is compared:
 
 - All read the same topic: 8 partitions, uncompressed, 500 records a batch, {bytes:.0f} bytes of JSON an
-  event, 18 numeric and 2 categorical features, 20,000 distinct events without drift in turn. One process each; memory is its resident peak. `detections`
-  shows that the work was done.
+  event, 18 numeric and 2 categorical features, 20,000 distinct events without drift in turn. One process
+  each; memory is its resident peak. `detections` shows that the work was done.
 - **The peers do less.** They run ADWIN and Page-Hinkley at their library's defaults on 18 raw values.
   Driftline also places each value in its reference distribution, watches missing, invalid and unseen values,
   spread, categories, score and class, and runs a third detector on all of them. It stores state and alerts in

@@ -84,6 +84,19 @@ def test_what_is_not_lost_makes_no_line() -> None:
     assert "At 100 events/s Driftline takes 20.0% of a core" in told
 
 
+def test_what_make_bench_shows_is_told_too() -> None:
+    """Many models, latency and the cost of two stages come from the other results."""
+    bench = {
+        "costs": [{"driftline": cost(10.0), "ingest": cost(6.0), "detect": cost(4.5)}],
+        "many": {"models": 50, "rate_offered": 5_000, "cpu_us": 60.0},
+        "latency": {"median_seconds": 0.29},
+    }
+    told = "\n".join(losses.lines(peers(), bench))
+    assert "60 us of CPU an event, 6.0 times that of one model's backlog" in told
+    assert "Measured from append to alert: median 0.29 s." in told
+    assert "alone, the first costs 6.0 us an event and the second 4.5" in told
+
+
 def test_results_are_stored_beside_the_page_only_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
