@@ -1,7 +1,8 @@
 """What a peer costs between its first event and its last, measured inside it; Meter.java does the same.
 
 Start-up (imports, joining the group) is told apart, and so are the WARM events that come before the measured
-ones; a chunk that begins before the end of the warm-up belongs to it. A call costs a fraction of a microsecond, which only Faust pays once an event.
+ones; a chunk that begins before the end of the warm-up belongs to it. A call costs a fraction of a
+microsecond, which only Faust pays once an event.
 """
 
 from __future__ import annotations
