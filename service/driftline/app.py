@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -30,6 +31,7 @@ ROLES: Final = frozenset({"ingest", "detect"})
 KAFKA_POLL_SECONDS: Final = 3.0  # how often a broker that is down is asked again
 STOP_SECONDS_MAX: Final = 28.0  # from the first signal to the end; Kubernetes kills after 30 s
 READY_SECONDS: Final = 1.0  # how often driftline_ready is written
+M_ARENA_MAX: Final = -8  # malloc.h
 
 
 def run(settings: Settings, roles: frozenset[str] = ROLES) -> int:
@@ -42,6 +44,7 @@ def run(settings: Settings, roles: frozenset[str] = ROLES) -> int:
     """
     roles = parse_roles(",".join(roles))
     kernelcache.use()
+    _one_arena()
     service = Service(settings, roles)
     code = asyncio.run(service.run())
     _flush()
@@ -60,6 +63,16 @@ def parse_roles(text: str) -> frozenset[str]:
             f"roles {text!r}: choose from {', '.join(sorted(ROLES))}, with commas between them."
         )
     return roles
+
+
+def _one_arena() -> None:
+    """One heap for all threads, where the C library is glibc.
+
+    A flush is allocated in one thread and freed in another. With an arena a thread the resident memory creeps
+    up by a sixth over a million events; with one it stays, at the same CPU time.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def die(error: FatalError) -> NoReturn:
