@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from driftline.errors import OperatorError
 
@@ -52,7 +52,11 @@ def file_settings(config: Path | None, model: str | None) -> Settings:
     """
     from driftline.config import load_settings
 
-    overrides: dict[str, Any] = {} if config is not None else {"ingest": {"discover_models": True}}
-    if model is not None:
-        overrides["inputs"] = [{"topic": "file", "model": model}]
-    return load_settings(config, **overrides)
+    if config is None:
+        inputs = {} if model is None else {"inputs": [{"topic": "file", "model": model}]}
+        return load_settings(None, ingest={"discover_models": True}, **inputs)
+    settings = load_settings(config)
+    if model is None:
+        return settings
+    source = settings.inputs[0].model_copy(update={"topic": "file", "model": model})  # keeps the mapping
+    return settings.model_copy(update={"inputs": (source,)})

@@ -18,7 +18,7 @@ from driftline.config import Settings
 from driftline.decide.outputs import Alert, ModelView
 from driftline.decide.partition import MailboxPartition
 from driftline.detect.reference import Reference, to_json
-from driftline.ingest.decode import Decoder, make_decoder
+from driftline.ingest.decode import Decoder, make_decoder, mapping_of
 from driftline.ingest.envelope import pack, split
 from driftline.records import (
     CHUNK_PADDING,
@@ -59,6 +59,7 @@ class Replay:
             allowed_models=settings.allowed_models(),
             max_event_age_ms=None,
             from_file=True,
+            mapping=mapping_of(source),
         )
         self.partition = MailboxPartition(
             partition=0,
