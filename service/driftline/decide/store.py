@@ -14,20 +14,21 @@ from typing import Any, Final
 
 import numpy as np
 
+from driftline import __version__
 from driftline.config import DetectionSettings, ModelSettings
 from driftline.decide.episodes import Episodes
 from driftline.decide.model import Model
 from driftline.decide.outputs import StateRow, whole
-from driftline.detect import snapshot
+from driftline.detect import snapshot, upgrade
 from driftline.detect.actor import Actor, Detection, Phase, new_detection
-from driftline.detect.kernels.state import CHANNEL_PLAN, CHANNEL_STATE, STATE_VERSION, WARMUP
+from driftline.detect.kernels.state import STATE_VERSION
 from driftline.detect.reference import from_json, to_json
 from driftline.detect.rows import LearningRows, Segment
-from driftline.errors import ExitCode, FatalError, MessageError
+from driftline.errors import ExitCode, FatalError, MessageError, NewerFormatError
 from driftline.records import ColumnKind, Source
 
 CHANNELS_A_SHARD: Final = 64
-RECORDS: Final = {"plan": CHANNEL_PLAN, "state": CHANNEL_STATE, "warm": WARMUP}
+POSITION_VERSION: Final = 1
 
 
 @dataclass(slots=True)
@@ -76,7 +77,8 @@ def shard_key(model: str, shard: str) -> bytes:
 def position_row(position: Position, partition: int) -> StateRow:
     """The position as a state row."""
     body = {
-        "v": 1,
+        "v": POSITION_VERSION,
+        "by": __version__,
         "next": position.next,
         "topic_id": position.topic_id,
         "partitions": position.partitions,
@@ -95,27 +97,36 @@ def read_position(value: bytes | None, partition: int) -> Position:
     """The inverse of ``position_row``.
 
     Raises:
-        FatalError: STATE_MISSING when there is none, CONFIG when a newer version wrote it.
+        FatalError: STATE_MISSING when there is none that can be read, CONFIG when a later version wrote it.
     """
     if value is None:
         raise FatalError(ExitCode.STATE_MISSING, f"no position stored for mailbox partition {partition}.")
-    body = json.loads(value)
-    if body["v"] > 1:
-        raise FatalError(
-            ExitCode.CONFIG, f"state format {body['v']}: run the version that wrote it or a later one."
+    try:
+        body = json.loads(value)
+        if body["v"] > POSITION_VERSION:
+            raise FatalError(
+                ExitCode.CONFIG,
+                f"mailbox partition {partition}: state format {body['v']}, written by Driftline "
+                f"{body.get('by', 'of a later version')}; this one reads up to {POSITION_VERSION}.",
+                remedy="Run that version or a later one.",
+            )
+        return Position(
+            next=int(body["next"]),
+            topic_id=str(body["topic_id"]),
+            partitions=int(body["partitions"]),
+            revision=str(body["revision"]),
+            time=int(body["time"]),
+            raw={Source(t, p): RawPosition(*rest) for t, p, *rest in body["raw"]},
+            models=[str(name) for name in body["models"]],
+            lost=int(body["lost"]),
+            over_limit=int(body["over_limit"]),
         )
-    raw = {Source(t, p): RawPosition(*rest) for t, p, *rest in body["raw"]}
-    return Position(
-        body["next"],
-        body["topic_id"],
-        body["partitions"],
-        body["revision"],
-        body["time"],
-        raw,
-        body["models"],
-        body["lost"],
-        body["over_limit"],
-    )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise FatalError(
+            ExitCode.STATE_MISSING,
+            f"the position of mailbox partition {partition} cannot be read: {type(error).__name__}: {error}.",
+            remedy="The state topic was damaged: restore it, or reset the pipeline's state.",
+        ) from error
 
 
 # --- writing ----------------------------------------------------------------------------------------------
@@ -141,6 +152,7 @@ def model_rows(model: Model) -> Iterator[StateRow]:
         model.reference_dirty, model.learn_shards = False, 0
     codes = [None if c is None else list(c.new) for c in d.codes]
     head = {
+        "state_version": STATE_VERSION,
         "codes": codes,
         "warm_rows": d.warm_rows,
         "run_length": d.run_length,
@@ -218,13 +230,19 @@ def _learning_rows(model: Model) -> list[StateRow]:
 def read_model(
     name: str, rows: Mapping[bytes, bytes], settings: DetectionSettings, models: Mapping[str, ModelSettings]
 ) -> tuple[Model, str]:
-    """A model from its shards; when they are unreadable a new one that learns again, and what is wrong."""
+    """A model from its shards; when they are unreadable a new one that learns again, and what is wrong.
+
+    Raises:
+        FatalError: CONFIG, a later version wrote them.
+    """
     try:
         return _read_model(name, rows, settings, models), ""
+    except NewerFormatError as error:
+        raise FatalError(ExitCode.CONFIG, f"model {name}: {error.message}", remedy=error.remedy) from error
     except (MessageError, KeyError, TypeError, ValueError) as error:
         model = Model.new(name, settings, models, learn=True)
         try:  # keep counting rows where the counts survived
-            meta, _ = snapshot.decode(whole(rows, shard_key(name, "meta")), "meta", {})
+            meta, _ = _decode(rows, name, "meta")
             model.actor.source_rows = {Source(t, p): n for t, p, n in meta["sources"]}
             model.actor.rows, model.actor.last_time = meta["rows"], meta["last_time"]
         except (MessageError, KeyError, TypeError, ValueError):
@@ -232,10 +250,16 @@ def read_model(
         return model, f"stored state set aside: {type(error).__name__}: {error}"
 
 
+def _decode(rows: Mapping[bytes, bytes], model: str, shard: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A shard's header and arrays, as today's version has them."""
+    header, arrays = snapshot.decode(whole(rows, shard_key(model, shard)), shard, upgrade.layouts)
+    return header, upgrade.upgraded(header, arrays)
+
+
 def _read_model(
     name: str, rows: Mapping[bytes, bytes], settings: DetectionSettings, models: Mapping[str, ModelSettings]
 ) -> Model:
-    meta, _ = snapshot.decode(whole(rows, shard_key(name, "meta")), "meta", {})
+    meta, _ = _decode(rows, name, "meta")
     model = Model.new(name, settings, models, learn=True)
     actor = model.actor
     actor.phase, actor.learning_rows = Phase(meta["phase"]), meta["learning_rows"]
@@ -256,24 +280,19 @@ def _read_model(
 
 def _read_segment(name: str, rows: Mapping[bytes, bytes], index: int) -> Segment:
     shard = f"learn.{index}"
-    head, arrays = snapshot.decode(whole(rows, shard_key(name, shard)), shard, {})
+    head, arrays = _decode(rows, name, shard)
     columns = tuple((ColumnKind(k), n, tuple(s)) for k, n, s in head["columns"])
     return Segment(columns, arrays["tags"], arrays["values"], arrays["times"])
 
 
 def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> Detection:
-    _, held = snapshot.decode(whole(rows, shard_key(name, "ref")), "ref", {})
+    _, held = _decode(rows, name, "ref")
     reference = from_json(held["json"].tobytes())
-    head, arrays = snapshot.decode(whole(rows, shard_key(name, "win")), "win", RECORDS)
+    head, arrays = _decode(rows, name, "win")
     channels = sum(len(s.channels) for s in reference.signals)
     plans, states = [], []
     for shard in range(-(-channels // CHANNELS_A_SHARD)):
-        kind = f"det.{shard}"
-        part_head, part = snapshot.decode(whole(rows, shard_key(name, kind)), kind, RECORDS)
-        if part_head["state_version"] != STATE_VERSION:
-            raise MessageError(
-                f"detector state version {part_head['state_version']}, this one is {STATE_VERSION}."
-            )
+        _, part = _decode(rows, name, f"det.{shard}")
         plans.append(part["plan"])
         states.append(part["state"])
     d = new_detection(reference, np.concatenate(plans), warming=True, run_length=head["run_length"])

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from scipy.optimize import brentq
 
-from driftline.errors import MessageError
+from driftline.errors import MessageError, NewerFormatError
 from driftline.records import F64, FEATURES_MAX, I64, NAME_CHARS_MAX, U8, ColumnKind, Tag
 
 FORMAT_VERSION: Final = 1
@@ -370,18 +370,18 @@ def from_json(text: bytes | str | Mapping[str, Any]) -> Reference:
     """Read a reference; the inverse of ``to_json``.
 
     Raises:
-        MessageError: it is not one, or was written by a newer version; says what is wrong.
+        NewerFormatError: a later version wrote it.
+        MessageError: it is not one; says what is wrong.
     """
     try:
         body = dict(text) if isinstance(text, Mapping) else dict(json.loads(text))
         version = body.pop("format")
-        listed = body.pop("signals")
-        signals = tuple(_signal_from(s) for s in listed) if version == FORMAT_VERSION else ()
+        if version > FORMAT_VERSION:
+            raise NewerFormatError(f"baseline format {version}, this version reads up to {FORMAT_VERSION}.")
+        signals = tuple(_signal_from(s) for s in body.pop("signals"))
         reference = Reference(**body, signals=signals)
     except (KeyError, TypeError, ValueError) as error:
         raise MessageError(f"not a baseline: {type(error).__name__}: {error}.") from error
-    if version != FORMAT_VERSION:
-        raise MessageError(f"baseline format {version}, this version reads {FORMAT_VERSION}.")
     _check(reference)
     return reference
 
