@@ -367,3 +367,13 @@ def hash_array(buf: Any, size: Any) -> int:
     """``hash_bytes`` of ``buf[0:size]``, which needs 8 spare bytes."""
     start = address(buf)
     return hash_bytes(start, start + size, 0)  # type: ignore[no-any-return]
+
+
+@jit
+def hash_parts(buf: Any, ends: Any, out: Any) -> None:
+    """``hash_bytes`` of the parts of ``buf`` that end at ``ends``, 0 for empty ones; needs 8 spare bytes."""
+    base = address(buf)
+    start = 0
+    for i in range(ends.shape[0]):
+        out[i] = hash_bytes(base + start, base + ends[i], 0) if ends[i] > start else U(0)
+        start = ends[i]

@@ -188,21 +188,29 @@ def parse_rfc3339(text: str) -> int | None:
     return (((days * 24 + hour) * 60 + minute - zone) * 60 + second) * 1000 + fraction
 
 
-def _model(record: dict[str, Any], rules: Rules) -> str:
+def model_of(given: Any, rules: Rules) -> str:
+    """The model of a record that gives this one.
+
+    Raises:
+        Refused: with MODEL_MISSING, MODEL_INVALID or MODEL_UNKNOWN.
+    """
     if rules.fixed_model is not None:
         return rules.fixed_model
-    model = find(record, rules.mapping.model)
-    if model is None or model is ABSENT:
+    if given is None or given is ABSENT:
         raise Refused(RejectCode.MODEL_MISSING, 'no "model"')
-    if not isinstance(model, str) or _MODEL_ID.fullmatch(model) is None:
+    if not isinstance(given, str) or _MODEL_ID.fullmatch(given) is None:
         raise Refused(RejectCode.MODEL_INVALID, f'"model" must match {MODEL_ID_PATTERN}')
-    if rules.allowed_models is not None and model not in rules.allowed_models:
+    if rules.allowed_models is not None and given not in rules.allowed_models:
         raise Refused(RejectCode.MODEL_UNKNOWN, "the configuration does not name this model")
-    return model
+    return given
 
 
-def _event_time(record: dict[str, Any], record_time: int, rules: Rules) -> int:
-    given = find(record, rules.mapping.time)
+def event_time_of(given: Any, record_time: int, rules: Rules) -> int:
+    """The time of a record that gives this one, epoch ms; that of the record where it gives none.
+
+    Raises:
+        Refused: with TIME_INVALID, TIME_FUTURE or TIME_LATE.
+    """
     if given is None or given is ABSENT:
         return record_time
     time: int | None = None
@@ -249,24 +257,22 @@ def judge_value(value: Any) -> tuple[Tag, float | str]:
     return _INVALID_CELL
 
 
-def _id(given: Any, row: SlowRow) -> None:
+def id_of(given: Any) -> bytes | None:
+    """An id's UTF-8 bytes (lone surrogates kept as they are), none of them for no id; None: a bad one."""
     if isinstance(given, int) and not isinstance(given, bool):
         given = str(given)
     if isinstance(given, str):
-        row.id = given.encode("utf-8", "surrogatepass")
-    elif given is not None and given is not ABSENT:
-        row.counts.append("bad_id")
-    if not row.id:
-        row.counts.append("no_id")
+        return given.encode("utf-8", "surrogatepass")
+    return b"" if given is None or given is ABSENT else None
 
 
-def _version(given: Any, row: SlowRow) -> None:
+def version_of(given: Any) -> str | None:
+    """A model's version, "" for none; None: a bad one."""
     if isinstance(given, int) and not isinstance(given, bool) and abs(given) <= INTEGER_MAX:
         given = str(given)
-    if isinstance(given, str) and name_allowed(given):
-        row.version = given
-    elif given is not None and given is not ABSENT:
-        row.counts.append("bad_version")
+    if given is None or given is ABSENT:
+        return ""
+    return given if isinstance(given, str) and name_allowed(given) else None
 
 
 def _cell(kind: int, name: str, given: Any, row: SlowRow) -> None:
@@ -339,10 +345,12 @@ def judge(raw: bytes, record_time: int, rules: Rules, tree: Tree) -> SlowRow:
     """
     record = parse_object(raw)
     mapping = rules.mapping
-    model = _model(record, rules)
-    row = SlowRow(model, _event_time(record, record_time, rules))
-    _id(find(record, mapping.id), row)
-    _version(find(record, mapping.model_version), row)
+    model = model_of(find(record, mapping.model), rules)
+    row = SlowRow(model, event_time_of(find(record, mapping.time), record_time, rules))
+    given_id, given_version = id_of(find(record, mapping.id)), version_of(find(record, mapping.model_version))
+    row.id, row.version = given_id or b"", given_version or None
+    row.counts += ["bad_id"] * (given_id is None) + ["no_id"] * (not given_id)
+    row.counts += ["bad_version"] * (given_version is None)
     _features(record, mapping, tree, row)
     _prediction(record, mapping, tree, row)
     row.ignored += tree.unlisted(record)
