@@ -45,6 +45,10 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
     except ValidationError as error:
         # "from None": pydantic's error holds the inputs, and a password may be one of them.
         raise OperatorError(f"{where}: {_explain(error)}", remedy=REMEDY) from None
+    except UnicodeEncodeError as error:
+        raise OperatorError(
+            f"{where}: {error.object[error.start : error.end]!r} is half a character.", remedy=REMEDY
+        ) from None
     except SettingsError as error:
         raise OperatorError(
             f"environment: {error}: a list or a section in one variable must be JSON.", remedy=REMEDY

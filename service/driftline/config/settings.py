@@ -145,7 +145,7 @@ class TopicSettings(Section):
     @classmethod
     def _single_broker(cls, value: Any) -> Any:
         """One replica means one in-sync replica, unless said otherwise."""
-        if isinstance(value, dict) and value.get("replication_factor") in {1, "1"}:
+        if isinstance(value, dict) and value.get("replication_factor") in (1, "1"):
             return {"min_insync_replicas": 1} | value
         return value
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
@@ -21,9 +21,11 @@ from driftline.decide.model import Model
 from driftline.decide.outputs import StateRow, whole
 from driftline.detect import snapshot, upgrade
 from driftline.detect.actor import Actor, Detection, Phase, new_detection
+from driftline.detect.intact import check_detection, check_segment
 from driftline.detect.kernels.state import STATE_VERSION
 from driftline.detect.reference import from_json, to_json
 from driftline.detect.rows import LearningRows, Segment
+from driftline.detect.typed import typed
 from driftline.errors import ExitCode, FatalError, MessageError, NewerFormatError
 from driftline.records import ColumnKind, Source
 
@@ -239,13 +241,13 @@ def read_model(
         return _read_model(name, rows, settings, models), ""
     except NewerFormatError as error:
         raise FatalError(ExitCode.CONFIG, f"model {name}: {error.message}", remedy=error.remedy) from error
-    except (MessageError, KeyError, TypeError, ValueError) as error:
+    except (MessageError, KeyError, TypeError, ValueError, IndexError) as error:
         model = Model.new(name, settings, models, learn=True)
         try:  # keep counting rows where the counts survived
-            meta, _ = _decode(rows, name, "meta")
-            model.actor.source_rows = {Source(t, p): n for t, p, n in meta["sources"]}
-            model.actor.rows, model.actor.last_time = meta["rows"], meta["last_time"]
-        except (MessageError, KeyError, TypeError, ValueError):
+            meta = _read_meta(name, rows)
+            model.actor.source_rows = _sources(meta)
+            model.actor.rows, model.actor.last_time = meta.rows, meta.last_time
+        except (MessageError, KeyError, TypeError, ValueError, IndexError):
             pass
         return model, f"stored state set aside: {type(error).__name__}: {error}"
 
@@ -259,50 +261,104 @@ def _decode(rows: Mapping[bytes, bytes], model: str, shard: str) -> tuple[dict[s
 def _read_model(
     name: str, rows: Mapping[bytes, bytes], settings: DetectionSettings, models: Mapping[str, ModelSettings]
 ) -> Model:
-    meta, _ = _decode(rows, name, "meta")
+    meta = _read_meta(name, rows)
     model = Model.new(name, settings, models, learn=True)
     actor = model.actor
-    actor.phase, actor.learning_rows = Phase(meta["phase"]), meta["learning_rows"]
-    actor.rows, actor.last_time, actor.version = meta["rows"], meta["last_time"], meta["version"]
-    actor.dismissed, model.lost_states = meta["dismissed"], meta["lost_states"]
-    actor.rate_marks = [(r, t) for r, t in meta["rate_marks"]]
-    actor.source_rows = {Source(t, p): n for t, p, n in meta["sources"]}
-    model.episodes = Episodes.from_json(meta["episodes"])
+    actor.phase, actor.learning_rows = meta.phase, meta.learning_rows
+    actor.rows, actor.last_time, actor.version = meta.rows, meta.last_time, meta.version
+    actor.dismissed, model.lost_states = meta.dismissed, meta.lost_states
+    actor.rate_marks, actor.source_rows = meta.rate_marks, _sources(meta)
+    model.episodes = meta.episodes
     if actor.phase in {Phase.WARMING, Phase.ACTIVE}:
         actor.detection = _read_detection(name, rows)
+        channels = range(len(actor.detection.layout.channels))
+        if any(c not in channels for e in meta.episodes.open.values() for c in e.channels):
+            raise MessageError("an episode names a channel that the model has not.")
         model.reference_dirty = False
-    elif meta["segments"]:
-        segments = [_read_segment(name, rows, i) for i in range(meta["segments"])]
+    elif meta.segments:
+        segments = [_read_segment(name, rows, i) for i in range(meta.segments)]
         actor.learning = LearningRows(segments)
         model.learn_shards = len(segments)
+        if len(actor.learning) >= actor.learning_rows:
+            raise MessageError("more rows were learned than are needed.")
     return model
+
+
+@dataclass(slots=True)
+class Meta:
+    """The header of a shard ``meta``: what ``_meta`` wrote."""
+
+    phase: Phase
+    learning_rows: int
+    rows: int
+    last_time: int
+    version: str | None
+    dismissed: int
+    rate_marks: list[tuple[int, int]]
+    lost_states: int
+    sources: list[tuple[str, int, int]]
+    segments: int
+    episodes: Episodes
+
+
+def _read_meta(name: str, rows: Mapping[bytes, bytes]) -> Meta:
+    header, _ = _decode(rows, name, "meta")
+    meta = typed(Meta, {f.name: header[f.name] for f in fields(Meta)})
+    if min(meta.rows, meta.dismissed, meta.lost_states, meta.segments) < 0 or meta.learning_rows < 1:
+        raise MessageError("a count of the model is negative.")
+    return meta
+
+
+def _sources(meta: Meta) -> dict[Source, int]:
+    return {Source(topic, partition): rows for topic, partition, rows in meta.sources}
 
 
 def _read_segment(name: str, rows: Mapping[bytes, bytes], index: int) -> Segment:
     shard = f"learn.{index}"
     head, arrays = _decode(rows, name, shard)
-    columns = tuple((ColumnKind(k), n, tuple(s)) for k, n, s in head["columns"])
-    return Segment(columns, arrays["tags"], arrays["values"], arrays["times"])
+    columns = typed(_Columns, {"columns": head["columns"]}).columns
+    segment = Segment(columns, arrays["tags"], arrays["values"], arrays["times"])
+    check_segment(segment)
+    return segment
+
+
+@dataclass(slots=True)
+class _Columns:
+    columns: tuple[tuple[ColumnKind, str, tuple[str, ...]], ...]
+
+
+@dataclass(slots=True)
+class _Window:
+    """Of the header of a shard ``win``."""
+
+    codes: list[list[str] | None]
+    warm_rows: int
+    run_length: float
+    active_rows: int
 
 
 def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> Detection:
     _, held = _decode(rows, name, "ref")
     reference = from_json(held["json"].tobytes())
-    head, arrays = _decode(rows, name, "win")
+    header, arrays = _decode(rows, name, "win")
+    head = typed(_Window, {f.name: header[f.name] for f in fields(_Window)})
+    if reference.model != name:
+        raise MessageError(f"the reference is of model {reference.model}.")
     channels = sum(len(s.channels) for s in reference.signals)
     plans, states = [], []
     for shard in range(-(-channels // CHANNELS_A_SHARD)):
         _, part = _decode(rows, name, f"det.{shard}")
         plans.append(part["plan"])
         states.append(part["state"])
-    d = new_detection(reference, np.concatenate(plans), warming=True, run_length=head["run_length"])
+    d = new_detection(reference, np.concatenate(plans), warming=True, run_length=head.run_length)
     d.state = np.concatenate(states)
     d.recent, d.recent_n, d.mismatches = arrays["recent"], arrays["recent_n"], arrays["mismatches"]
     d.tau_live, d.warm = arrays["tau_live"], arrays["warm"]
-    d.warm_rows, d.active_rows = head["warm_rows"], head["active_rows"]
-    if len(d.plan) != channels or len(d.state) != channels or d.recent.shape[0] != len(reference.signals):
-        raise MessageError("the shards of the model do not fit each other.")
-    for codes, new in zip(d.codes, head["codes"], strict=True):
-        if codes is not None:
+    d.warm_rows, d.active_rows = head.warm_rows, head.active_rows
+    check_detection(d)
+    if d.run_length <= 0 or d.active_rows < 0:
+        raise MessageError("the run length or the rows of the model are negative.")
+    for codes, new in zip(d.codes, head.codes, strict=True):
+        if codes is not None and new is not None:
             codes.remember(new)
     return d

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -16,8 +17,9 @@ from typing import Any, Final
 import numpy as np
 from scipy.optimize import brentq
 
+from driftline.detect.typed import typed
 from driftline.errors import MessageError, NewerFormatError
-from driftline.records import F64, FEATURES_MAX, I64, NAME_CHARS_MAX, U8, ColumnKind, Tag
+from driftline.records import F64, FEATURES_MAX, I64, MODEL_ID_PATTERN, NAME_CHARS_MAX, U8, ColumnKind, Tag
 
 FORMAT_VERSION: Final = 1
 ROWS_MIN: Final = 500  # fewer rows widen the null so far that only huge shifts are seen
@@ -32,6 +34,7 @@ SEEN_MAX: Final = 10_000  # categories remembered as seen; beyond it, unseen is 
 TAU_MAX: Final = 64.0
 TAU_ROWS_MIN: Final = 400
 THETA_SAMPLE: Final = 5_000  # values from which the Page-Hinkley exponent is solved
+ROUNDING: Final = 1e-9  # what differences of cumulative shares may be off
 QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 BLOCK_SIZES: Final = (2, 4, 8, 16, 32, 64, 128, 256)  # 2 ** ceil(log2(3 * tau)) with tau <= 64
 
@@ -378,49 +381,36 @@ def from_json(text: bytes | str | Mapping[str, Any]) -> Reference:
         version = body.pop("format")
         if version > FORMAT_VERSION:
             raise NewerFormatError(f"baseline format {version}, this version reads up to {FORMAT_VERSION}.")
-        signals = tuple(_signal_from(s) for s in body.pop("signals"))
-        reference = Reference(**body, signals=signals)
-    except (KeyError, TypeError, ValueError) as error:
+        reference = typed(Reference, body)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise MessageError(f"not a baseline: {type(error).__name__}: {error}.") from error
     _check(reference)
     return reference
-
-
-def _signal_from(body: Mapping[str, Any]) -> SignalReference:
-    numeric, categorical = body["numeric"], body["categorical"]
-    return SignalReference(
-        ColumnKind(body["kind"]),
-        str(body["name"]),
-        Tag(body["tag"]),
-        int(body["rows"]),
-        int(body["missing"]),
-        tuple(ChannelReference(**{**c, "block_sds": tuple(c["block_sds"])}) for c in body["channels"]),
-        None
-        if numeric is None
-        else NumericReference(
-            **{**numeric, **{k: tuple(numeric[k]) for k in ("knots", "below", "upto", "quantiles")}}
-        ),
-        None
-        if categorical is None
-        else CategoricalReference(
-            **{**categorical, **{k: tuple(categorical[k]) for k in ("categories", "counts")}}
-        ),
-    )
 
 
 def _check(reference: Reference) -> None:
     """Refuse what would make the kernels read out of bounds or divide by nothing."""
     if not 1 <= len(reference.signals) <= FEATURES_MAX:
         raise MessageError(f"baseline of {reference.model}: {len(reference.signals)} signals.")
+    if (
+        re.fullmatch(MODEL_ID_PATTERN, reference.model) is None
+        or min(reference.rows, reference.rows_per_week) < 0
+    ):
+        raise MessageError("baseline: not a model id, or a negative number of rows.")
+    if len({s.signal for s in reference.signals}) != len(reference.signals):
+        raise MessageError(f"baseline of {reference.model}: a signal is there twice.")
     for s in reference.signals:
         where = f"baseline of {reference.model}, signal {s.signal!r}"
-        if len(s.name) > NAME_CHARS_MAX or not s.channels:
-            raise MessageError(f"{where}: bad name or no channels.")
+        if len(s.name) > NAME_CHARS_MAX or not 0 <= s.missing <= s.rows:
+            raise MessageError(f"{where}: bad name or counts.")
+        if [c.name for c in s.channels] not in _channel_names(s):
+            raise MessageError(f"{where}: its channels are not those of its type.")
         for c in s.channels:
             numbers = (c.mean, c.sd, c.tau, c.theta_up, c.theta_down, *c.block_sds)
             if (
                 not all(math.isfinite(v) for v in numbers)
                 or not 0 <= c.mean <= 1
+                or not 0 <= c.sd <= 1
                 or not 1 <= c.tau <= TAU_MAX
             ):
                 raise MessageError(f"{where}, channel {c.name!r}: a statistic is out of range.")
@@ -436,9 +426,32 @@ def _check(reference: Reference) -> None:
                 raise MessageError(f"{where}: knots are inconsistent.")
             if len(q) > 4 * KNOTS_MAX or (np.diff(q) <= 0).any():
                 raise MessageError(f"{where}: knots must increase, at most {4 * KNOTS_MAX}.")
+            jumps = np.ravel(np.column_stack((s.numeric.below, s.numeric.upto)))
+            if (np.diff(jumps) < -ROUNDING).any() or jumps[0] < -ROUNDING or jumps[-1] > 1 + ROUNDING:
+                raise MessageError(f"{where}: the distribution function must rise from 0 to 1.")
+            if len(s.numeric.quantiles) != len(QUANTILES):
+                raise MessageError(f"{where}: {len(s.numeric.quantiles)} quantiles.")
         if s.categorical is not None:
             t = s.categorical
             if not len(t.categories) == len(t.counts) <= SEEN_MAX or not 0 <= t.shares <= t.kept <= len(
                 t.counts
             ):
                 raise MessageError(f"{where}: categories are inconsistent.")
+            if min(t.counts, default=0) < 0 or t.total < 0 or len(set(t.categories)) != len(t.categories):
+                raise MessageError(f"{where}: a category is there twice, or less than never.")
+
+
+def _channel_names(s: SignalReference) -> list[list[str]]:
+    """The lists of channels that a signal of its type can have, in the order in which kernels number them."""
+    n, t = s.numeric, s.categorical
+    if s.tag is Tag.NUMBER and t is None:
+        if n is None:
+            return [["missing"]]
+        atom = [] if n.atom is None else [f"share[={n.atom:g}]"]
+        found = [["missing", *atom, "location", "spread"]]
+        return [*found, ["missing", *atom]] if atom else found
+    if s.tag in (Tag.STRING, Tag.BOOL) and n is None and t is not None and t.shares <= len(t.categories):
+        shares = [f"share[{name}]" for name in t.categories[: max(t.shares, 0)]]
+        other = ["other"] if has_other(t) else []
+        return [["rank", "rank-spread", *shares, *other, "unseen", "missing"]]
+    return []

@@ -24,6 +24,7 @@ from driftline.errors import MessageError, NewerFormatError
 MAGIC: Final = b"DLS1"
 FORMAT_VERSION: Final = 1
 UNPACKED_BYTES_MAX: Final = 16 << 20  # 64 channels of detector state are 280 KB; a bomb stops here
+LZ4_RATIO_MAX: Final = 255  # no LZ4 block can hold more: a larger claim is refused before memory is taken
 HEADER = struct.Struct("<4sIII")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -66,9 +67,11 @@ def decode(
     _, crc, header_bytes, raw_bytes = HEADER.unpack_from(value)
     if google_crc32c.value(value[8:]) != crc:
         raise MessageError(f"snapshot {kind}: checksum does not match, the record is corrupt.")
-    if raw_bytes > UNPACKED_BYTES_MAX:
-        raise MessageError(f"snapshot {kind}: {raw_bytes} bytes unpacked, at most {UNPACKED_BYTES_MAX}.")
     end = HEADER.size + header_bytes
+    if raw_bytes > min(UNPACKED_BYTES_MAX, LZ4_RATIO_MAX * max(len(value) - end, 0)):
+        raise MessageError(
+            f"snapshot {kind}: declares {raw_bytes} bytes unpacked, more than is allowed or can be in it."
+        )
     try:
         header: dict[str, Any] = json.loads(value[HEADER.size : end])
         if header["v"] > FORMAT_VERSION:
