@@ -4,8 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports bench quality bench-peers chaos lock clean
-.PHONY: help setup demo test check lint types imports bench chaos fuzz lock clean
+.PHONY: help setup demo test check lint types imports bench quality bench-peers chaos fuzz lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
