@@ -171,3 +171,22 @@ def test_free_ports_are_different_and_below_the_outgoing_range() -> None:
     ports = java.free_ports(20)
     assert len(set(ports)) == 20
     assert all(20_000 <= port < 32_768 for port in ports)
+
+
+def test_a_listener_behind_a_proxy(tmp_path: Path) -> None:
+    """Clients of the second listener are sent to the proxy's port, all others to the broker itself."""
+    behind = base.ProxiedListener(20_003, 20_004)
+    lines = java.server_properties(tmp_path, 20_001, 20_002, {}, behind).splitlines()
+    listeners = "PLAINTEXT://127.0.0.1:20001,PROXIED://127.0.0.1:20003,CONTROLLER://127.0.0.1:20002"
+    assert f"listeners={listeners}" in lines
+    assert "advertised.listeners=PLAINTEXT://127.0.0.1:20001,PROXIED://127.0.0.1:20004" in lines
+    assert (
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT" in lines
+    )
+
+
+@pytest.mark.parametrize("choice", ["docker", "127.0.0.1:9092"])
+def test_only_java_has_a_listener_behind_a_proxy(choice: str) -> None:
+    """A broker whose listeners are not ours to choose is refused, not started without one."""
+    with pytest.raises(base.KafkaUnavailable, match="Java"):
+        localkafka.local_kafka(choice, behind=base.ProxiedListener(20_003, 20_004))

@@ -14,11 +14,25 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from driftline.localkafka.base import BROKER_PROPERTIES, ForeignKafka, KafkaUnavailable, LocalKafka
+from driftline.localkafka.base import (
+    BROKER_PROPERTIES,
+    KAFKA_VERSION,
+    ForeignKafka,
+    KafkaUnavailable,
+    LocalKafka,
+    ProxiedListener,
+)
 from driftline.localkafka.docker import DockerKafka, docker_missing
-from driftline.localkafka.java import JavaKafka, java_missing
+from driftline.localkafka.java import JavaKafka, free_ports, java_missing
 
-__all__ = ["KafkaUnavailable", "LocalKafka", "local_kafka"]
+__all__ = [
+    "KAFKA_VERSION",
+    "KafkaUnavailable",
+    "LocalKafka",
+    "ProxiedListener",
+    "free_ports",
+    "local_kafka",
+]
 
 
 def local_kafka(
@@ -27,6 +41,7 @@ def local_kafka(
     data_dir: Path | None = None,
     heap: str = "512m",
     properties: Mapping[str, str] | None = None,
+    behind: ProxiedListener | None = None,
 ) -> LocalKafka:
     """A broker, not started yet.
 
@@ -37,6 +52,7 @@ def local_kafka(
             removed at ``stop``. For java only.
         heap: the JVM's largest heap, as for ``-Xmx``.
         properties: broker properties over ours, e.g. ``{"log.cleaner.backoff.ms": "200"}``.
+        behind: a second listener for clients that go through a proxy. For java only.
 
     Raises:
         KafkaUnavailable: nothing fits; says what was tried and what to install.
@@ -44,6 +60,10 @@ def local_kafka(
     """
     if choice == "auto":
         choice = os.environ.get("KAFKA", "").strip() or "auto"
+    if behind is not None:
+        choice = "java" if choice == "auto" else choice
+        if choice != "java":
+            raise KafkaUnavailable(f"A proxied listener needs a broker run by Java, not {choice}.")
     merged = {**BROKER_PROPERTIES, **(properties or {})}
     if choice == "none":
         raise KafkaUnavailable("A broker is needed, but none was asked for (KAFKA=none).")
@@ -53,7 +73,7 @@ def local_kafka(
     if choice in {"auto", "java"}:
         missing = java_missing()
         if missing is None:
-            return JavaKafka(data_dir=data_dir, heap=heap, properties=merged)
+            return JavaKafka(data_dir=data_dir, heap=heap, properties=merged, behind=behind)
         tried.append(f"java: {missing}")
     if choice in {"auto", "docker"}:
         missing = docker_missing()

@@ -6,6 +6,7 @@ import logging
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
@@ -39,6 +40,17 @@ BROKER_PROPERTIES: Final[Mapping[str, str]] = {
 
 class KafkaUnavailable(OutsideError):  # noqa: N818 - reads as what it says: "Kafka unavailable: ..."
     """There is no broker: says what was tried and what to install or change."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxiedListener:
+    """A second listener of the broker for clients behind a proxy, both on loopback.
+
+    The broker listens at ``port`` and sends those clients to ``advertised_port``, where the proxy is.
+    """
+
+    port: int
+    advertised_port: int
 
 
 class LocalKafka(ABC):

@@ -28,6 +28,7 @@ from driftline.localkafka.base import (
     STOP_TIMEOUT_SECONDS,
     KafkaUnavailable,
     LocalKafka,
+    ProxiedListener,
     cluster_id,
 )
 from driftline.localkafka.jars import LOG_TAIL_LINES, fetch_jars, jars_dir
@@ -109,17 +110,29 @@ def free_ports(count: int) -> list[int]:
 
 
 def server_properties(
-    data: Path, broker_port: int, controller_port: int, properties: Mapping[str, str]
+    data: Path,
+    broker_port: int,
+    controller_port: int,
+    properties: Mapping[str, str],
+    behind: ProxiedListener | None = None,
 ) -> str:
     """Text of the broker's ``server.properties``; ``properties`` win over the addresses too."""
+    listeners = {"PLAINTEXT": broker_port}
+    advertised = {"PLAINTEXT": broker_port}
+    if behind is not None:
+        listeners["PROXIED"], advertised["PROXIED"] = behind.port, behind.advertised_port
+    addresses = [f"{name}://127.0.0.1:{port}" for name, port in listeners.items()]
     own = {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://127.0.0.1:{broker_port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker_port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": ",".join([*addresses, f"CONTROLLER://127.0.0.1:{controller_port}"]),
+        "advertised.listeners": ",".join(f"{name}://127.0.0.1:{port}" for name, port in advertised.items()),
+        "listener.security.protocol.map": ",".join(
+            f"{name}:PLAINTEXT" for name in [*listeners, "CONTROLLER"]
+        ),
+        "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": str(data),
     }
     return "".join(f"{key}={value}\n" for key, value in {**own, **properties}.items())
@@ -133,12 +146,20 @@ def _property(path: Path, key: str) -> str:
 class JavaKafka(LocalKafka):
     """The broker as a Java process of ours."""
 
-    def __init__(self, *, data_dir: Path | None, heap: str, properties: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        *,
+        data_dir: Path | None,
+        heap: str,
+        properties: Mapping[str, str],
+        behind: ProxiedListener | None = None,
+    ) -> None:
         """See ``local_kafka``; nothing is touched before ``start``."""
         self._given_dir = data_dir
         self._dir: Path | None = None
         self._heap = heap
         self._properties = dict(properties)
+        self._behind = behind
         self._ports: list[int] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._broker: subprocess.Popen[bytes] | None = None
@@ -205,7 +226,8 @@ class JavaKafka(LocalKafka):
         self.bootstrap = f"127.0.0.1:{broker}"
         config = folder / "server.properties"
         config.write_text(
-            server_properties(folder / "data", broker, controller, self._properties), encoding="utf-8"
+            server_properties(folder / "data", broker, controller, self._properties, self._behind),
+            encoding="utf-8",
         )
         java = [_java() or "java", "-cp", f"{jars}/*", *JVM_FLAGS]
         java.append(f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}")
