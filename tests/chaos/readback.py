@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from chaos.verify import Origin, Place, RawRecord
+from chaos.verify import Expected, Origin, Place, RawRecord
 from driftline.config import Settings
 from driftline.decide.partition import MailboxPartition
-from harness.kafka_io import Admin, Read, read_all
+from harness.kafka_io import Admin, Read, read_all, read_each
 
 CUT_ENVELOPES = (
     1_000  # the replay takes its alerts out this often; decisions must not depend on it (invariant 6)
@@ -55,12 +55,12 @@ def partition_arguments(settings: Settings, topic_id: str) -> dict[str, object]:
     }
 
 
-async def raw_records(bootstrap: str, topic: str) -> list[RawRecord]:
-    """The raw topic as it is."""
-    return [
-        RawRecord(topic, r.partition, r.offset, r.timestamp, r.value)
-        for r in await read_all(bootstrap, topic)
-    ]
+async def expected(bootstrap: str, topic: str, models: frozenset[str]) -> Expected:
+    """What the raw topic says should be found; a record at a time, it may be larger than memory."""
+    found = Expected()
+    async for r in read_each(bootstrap, topic):
+        found.add(RawRecord(topic, r.partition, r.offset, r.timestamp, r.value), models)
+    return found
 
 
 async def stored_state(bootstrap: str, settings: Settings, admin: Admin) -> Stored:
@@ -108,7 +108,8 @@ async def replay(bootstrap: str, settings: Settings, admin: Admin) -> Replayed:
     arguments = partition_arguments(settings, admin.topic_id(topic))
     partitions: dict[int, MailboxPartition] = {}
     replayed = Replayed()
-    for count, record in enumerate(await read_all(bootstrap, topic)):
+    count = 0
+    async for record in read_each(bootstrap, topic):
         if record.partition not in partitions:
             partitions[record.partition] = MailboxPartition(
                 partition=record.partition,
@@ -117,6 +118,7 @@ async def replay(bootstrap: str, settings: Settings, admin: Admin) -> Replayed:
             )
         partition = partitions[record.partition]
         replayed.rows += partition.apply(record.offset, record.timestamp, record.value or b"")
+        count += 1
         if count % CUT_ENVELOPES == 0:
             replayed.alerts |= _taken(partition)
     for partition in partitions.values():

@@ -1,35 +1,47 @@
-"""Two supervised workers and the faults they get: a dead one is started again at once, as systemd would."""
+"""Keeps workers alive: a dead one is started again at once, as systemd would. Signals go to these only."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
+
+import psutil
 
 from harness.workers import Worker
 
-FaultKind = Literal["kill", "term", "stop"]
-FIRST_FAULT_SECONDS: Final = 10.0  # references are being learned by then
-FAULT_SECONDS: Final = (5.0, 13.0)
-FROZEN_SECONDS: Final = (8.0, 11.0)  # longer than the session timeout: a former owner that wakes up
 RESTART_SECONDS_MIN: Final = 1.0  # a worker that cannot start must not be restarted in a tight loop
 STARTS_MAX: Final = 500
+BOTH_ROLES: Final = ""
+
+Launch = Callable[[str, Path], Worker]  # roles ("" for all), log file
+
+
+def layout(count: int, *, split: bool, mixed: bool) -> tuple[str, ...]:
+    """Roles of ``count`` workers: all in each; split, in turn; or mixed, one whole and the rest split."""
+    parts = tuple(("detect", "ingest")[i % 2] for i in range(count))
+    if split:
+        if count < 2:
+            raise ValueError("split roles need at least two workers")
+        return parts
+    return (BOTH_ROLES, *parts[: count - 1]) if mixed else (BOTH_ROLES,) * count
 
 
 @dataclass
 class Supervisor:
-    """Keeps ``count`` workers alive until told otherwise; ``faults`` are (kind, time)."""
+    """Keeps one worker alive for each of ``slots`` (its roles) until told otherwise."""
 
-    config: Path
+    launch: Launch
     folder: Path
-    count: int = 2
-    workers: list[Worker] = field(default_factory=list)
-    faults: list[tuple[FaultKind, float]] = field(default_factory=list)
+    slots: tuple[str, ...]
+    workers: dict[int, Worker] = field(default_factory=dict)  # by slot
     exits: Counter[int] = field(default_factory=Counter)
     _frozen: dict[int, float] = field(default_factory=dict)  # process id -> when to wake it
     _starts: int = 0
@@ -42,35 +54,41 @@ class Supervisor:
             RuntimeError: workers end faster than can be explained by faults.
         """
         now = time.monotonic()
-        for worker in list(self.workers):
+        for slot, worker in list(self.workers.items()):
             if self._frozen.get(worker.process.pid, now + 1) <= now:
                 worker.signal(signal.SIGCONT)
                 del self._frozen[worker.process.pid]
             if not worker.alive:
                 self.exits[worker.process.returncode] += 1
-                self.workers.remove(worker)
+                del self.workers[slot]
                 self._frozen.pop(worker.process.pid, None)
-        while len(self.workers) < self.count and now >= self._not_before:
+        for slot, roles in enumerate(self.slots):
+            if slot in self.workers or now < self._not_before:
+                continue
             if self._starts >= STARTS_MAX:
                 raise RuntimeError(f"{self._starts} starts, exit codes {dict(self.exits)}: see {self.folder}")
             self._starts += 1
-            self.workers.append(Worker(self.config, self.folder / f"worker-{self._starts:03d}.log"))
-            self._not_before = now + RESTART_SECONDS_MIN / self.count
+            log = self.folder / f"worker-{self._starts:03d}{'-' * bool(roles)}{roles}.log"
+            self.workers[slot] = self.launch(roles, log)
+            self._not_before = now + RESTART_SECONDS_MIN / len(self.slots)
 
-    def fault(self, kind: FaultKind, dice: random.Random) -> None:
-        """Hurt a random worker; a frozen one is left alone."""
-        awake = [w for w in self.workers if w.alive and w.process.pid not in self._frozen]
-        if not awake:
-            return
-        worker = dice.choice(awake)
-        self.faults.append((kind, time.time()))
-        if kind == "kill":
-            worker.signal(signal.SIGKILL)
-        elif kind == "term":
-            worker.signal(signal.SIGTERM)
-        else:
-            worker.signal(signal.SIGSTOP)
-            self._frozen[worker.process.pid] = time.monotonic() + dice.uniform(*FROZEN_SECONDS)
+    def pick(self, dice: random.Random) -> Worker | None:
+        """A random worker that is awake."""
+        awake = [w for w in self.workers.values() if w.alive and w.process.pid not in self._frozen]
+        return dice.choice(awake) if awake else None
+
+    def freeze(self, worker: Worker, seconds: float) -> None:
+        """SIGSTOP now, SIGCONT after ``seconds``."""
+        worker.signal(signal.SIGSTOP)
+        self._frozen[worker.process.pid] = time.monotonic() + seconds
+
+    def kill_client(self, port: int) -> bool:
+        """SIGKILL to the worker with a TCP connection from this local port; whether there is one."""
+        for worker in self.workers.values():
+            if worker.alive and port in ports_of(worker.process.pid):
+                worker.signal(signal.SIGKILL)
+                return True
+        return False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tend until ``stop`` is set."""
@@ -80,31 +98,26 @@ class Supervisor:
 
     def kill_all(self) -> None:
         """SIGKILL to every worker, at once."""
-        for worker in self.workers:
+        for worker in self.workers.values():
             worker.signal(signal.SIGKILL)
-        for worker in self.workers:
+        for worker in self.workers.values():
             worker.kill()
         self.workers.clear()
         self._frozen.clear()
 
     def stop_all(self) -> None:
         """SIGTERM to every worker, and wait."""
-        for worker in self.workers:
+        for worker in self.workers.values():
             worker.signal(signal.SIGCONT)
             worker.signal(signal.SIGTERM)
-        for worker in self.workers:
-            self.exits[worker.stop()] += 1
+        for worker in self.workers.values():
+            self.exits[worker.wait()] += 1
         self.workers.clear()
         self._frozen.clear()
 
 
-async def inflict(
-    supervisor: Supervisor, kinds: tuple[FaultKind, ...], seconds: float, dice: random.Random
-) -> None:
-    """Seeded faults until ``seconds`` have passed."""
-    begin = time.monotonic()
-    await asyncio.sleep(FIRST_FAULT_SECONDS)
-    while time.monotonic() - begin < seconds:
-        supervisor.fault(dice.choice(kinds), dice)
-        left = seconds - (time.monotonic() - begin)
-        await asyncio.sleep(min(left, dice.uniform(*FAULT_SECONDS)) + 0.001)
+def ports_of(pid: int) -> set[int]:
+    """Local ports of the TCP connections of a process."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return {c.laddr.port for c in psutil.Process(pid).net_connections("tcp4")}
+    return set()

@@ -57,7 +57,7 @@ class Traffic:
         at = self._dice.random()
         if at < NULL_RATIO:
             return None
-        model = self._dice.choice(self._plan.active(second))
+        model = self.pick(second)
         good = self.row(model, second, now_ms)
         if at < NULL_RATIO + BROKEN_RATIO:
             return self._dice.choice(BREAKERS)(good)
@@ -65,21 +65,26 @@ class Traffic:
             return good[:-1] + b" " * (1 << 20) + b"}"
         return good
 
+    def pick(self, second: float) -> str:
+        """A random model of those that send now."""
+        return self._dice.choice(self._plan.active(second))
+
     def row(self, model: str, second: float, now_ms: int) -> bytes:
         """A good event, drifted if the plan has a drift for this model now."""
+        return self._event(model, self.drifted(model, second), {"time": now_ms})
+
+    def timeless(self, model: str, drifted: str) -> bytes:
+        """A good event without a time, one feature drifted ("" for none): it can be sent again and again."""
+        return self._event(model, drifted, {})
+
+    def _event(self, model: str, drifted: str, more: dict[str, object]) -> bytes:
         self._number += 1
         features: dict[str, object] = {name: self._dice.gauss(0.0, 1.0) for name in FEATURES}
-        drifted = self.drifted(model, second)
         if drifted:
             features[drifted] = self._dice.gauss(DRIFT_SD, 1.0)
         features["city"] = self._dice.choice(CITIES)
-        event = {
-            "id": f"e{self._number}",
-            "model": model,
-            "time": now_ms,
-            "features": features,
-            "prediction": {"score": self._dice.random()},
-        }
+        event = {"id": f"e{self._number}", "model": model} | more
+        event |= {"features": features, "prediction": {"score": self._dice.random()}}
         return json.dumps(event).encode()
 
     def drifted(self, model: str, second: float) -> str:

@@ -8,13 +8,14 @@ judges is handed in, so that the unit tests can hand in a lost row and see it fo
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from itertools import pairwise
+from functools import lru_cache
 from typing import Any, Final
 
 VALUE_BYTES_MAX: Final = (
@@ -24,6 +25,7 @@ DEPTH_MAX: Final = 8
 AHEAD_MAX: Final = timedelta(minutes=5)
 AGE_MAX: Final = timedelta(days=7)
 MODEL_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+VALUES_MAX: Final = 1 << 15  # distinct values remembered: traffic at a high rate repeats prepared ones
 EXAMPLES_MAX: Final = 8  # findings named in a report; the counts are complete
 
 Origin = tuple[str, int, int]  # raw topic, partition, offset
@@ -46,7 +48,7 @@ class Fate:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would double the cost of making tens of millions
 class RawRecord:
     """A record of a raw topic as the verifier read it; ``timestamp`` in ms."""
 
@@ -65,19 +67,26 @@ def fate_of(record: RawRecord, models: frozenset[str]) -> Fate:
     """What must become of ``record`` when ``models`` are the ones that may be named."""
     if record.value is None:
         return Fate(Kind.FILTERED)
-    code = _broken(record.value)
+    fate, time = _value_fate(record.value, models)
+    code = _time_code(time, record.timestamp) if fate.kind is Kind.ACCEPTED else ""
+    return Fate(Kind.REJECTED, code) if code else fate
+
+
+@lru_cache(maxsize=VALUES_MAX)
+def _value_fate(value: bytes, models: frozenset[str]) -> tuple[Fate, Any]:
+    """What the value alone decides, and the time it names, which is judged against the record's."""
+    code = _broken(value)
     if code:
-        return Fate(Kind.REJECTED, code)
-    event = json.loads(record.value)
+        return Fate(Kind.REJECTED, code), None
+    event = json.loads(value)
     model = event.get("model")
     if model is None:
-        return Fate(Kind.REJECTED, "model_missing")
-    if not isinstance(model, str) or not MODEL_ID.fullmatch(model):
-        return Fate(Kind.REJECTED, "model_invalid")
-    if model not in models:
-        return Fate(Kind.REJECTED, "model_unknown")
-    code = _time_code(event.get("time"), record.timestamp)
-    return Fate(Kind.REJECTED, code) if code else Fate(Kind.ACCEPTED, model)
+        code = "model_missing"
+    elif not isinstance(model, str) or not MODEL_ID.fullmatch(model):
+        code = "model_invalid"
+    elif model not in models:
+        code = "model_unknown"
+    return (Fate(Kind.REJECTED, code), None) if code else (Fate(Kind.ACCEPTED, model), event.get("time"))
 
 
 def _broken(value: bytes) -> str:
@@ -138,6 +147,17 @@ class Expected:
     )  # accepted, by model
     rejects: dict[Origin, str] = field(default_factory=dict)
 
+    def add(self, record: RawRecord, models: frozenset[str]) -> None:
+        """Judge one raw record; each is handed in once."""
+        self.records += 1
+        fate = fate_of(record, models)
+        if fate.kind is Kind.ACCEPTED:
+            self.rows[record.topic, record.partition][fate.detail] += 1
+        elif fate.kind is Kind.REJECTED:
+            self.rejects[record.topic, record.partition, record.offset] = fate.detail
+        else:
+            self.filtered += 1
+
     @property
     def accepted(self) -> int:
         """Rows that must be counted in the state."""
@@ -148,14 +168,7 @@ def expect(records: Iterable[RawRecord], models: frozenset[str]) -> Expected:
     """Judge every raw record once."""
     expected = Expected()
     for record in records:
-        expected.records += 1
-        fate = fate_of(record, models)
-        if fate.kind is Kind.ACCEPTED:
-            expected.rows[record.topic, record.partition][fate.detail] += 1
-        elif fate.kind is Kind.REJECTED:
-            expected.rejects[record.topic, record.partition, record.offset] = fate.detail
-        else:
-            expected.filtered += 1
+        expected.add(record, models)
     return expected
 
 
@@ -274,17 +287,6 @@ def _first_difference(due: str, got: str) -> str:
     return f"replayed ...{due[begin : at + 60]}..., stored ...{got[begin : at + 60]}..."
 
 
-def standstill(fault: float, until: float, commits: Mapping[int, Sequence[float]], settle: float) -> float:
-    """Longest pause of any partition that a fault began, in seconds.
-
-    ``commits`` are the times at which a read-committed reader saw each partition's position move. A pause
-    counts if it was under way at the fault or began before ``until`` (the next fault) and within ``settle``
-    seconds, which is how long a group may take to notice. It is counted from the fault or its own begin,
-    whichever is later.
-    """
-    longest = 0.0
-    for times in commits.values():
-        for begin, end in pairwise(times):
-            if end > fault and begin < min(until, fault + settle):
-                longest = max(longest, end - max(begin, fault))
-    return longest
+def rate_bound(count: int) -> float:
+    """Upper bound (95 %) of the rate of something that happened 0 times in ``count``: about 3/count."""
+    return min(1.0, -math.log(0.05) / count) if count else 1.0

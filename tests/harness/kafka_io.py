@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 from uuid import UUID
@@ -19,7 +19,7 @@ from kafka.errors import KafkaError
 
 BATCH_RECORDS: Final = 500  # PERFORMANCE.md: about 500 records a batch
 REQUEST_BYTES_MAX: Final = 4 << 20  # one oversized record of the chaos run, or one full batch
-READ_SECONDS_MAX: Final = 180.0
+READ_SECONDS_MAX: Final = 60.0  # without any progress
 
 
 class Admin:
@@ -72,13 +72,25 @@ class Admin:
             return {}
         return {(tp.topic, tp.partition): at.offset for tp, at in found.items() if at.offset >= 0}
 
+    def lag(self, group: str, topic: str) -> int:
+        """Records of ``topic`` that ``group`` has not committed; a topic's first offset counts as 0."""
+        committed = self.committed(group)
+        return sum(max(0, end - committed.get((topic, p), 0)) for p, end in self.ends(topic).items())
+
     def caught_up(self, group: str, topic: str) -> bool:
         """Whether ``group`` committed every record of ``topic``."""
-        committed = self.committed(group)
-        return all(committed.get((topic, p), 0) >= end for p, end in self.ends(topic).items() if end)
+        return self.lag(group, topic) == 0
+
+    def members(self, group: str) -> int:
+        """Members of a group that is settled; 0 while it rebalances."""
+        try:
+            found = self._client.describe_groups([group])[group]
+        except KafkaError:
+            return 0
+        return len(found["members"]) if found["group_state"] == "Stable" else 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would double the cost of making tens of millions
 class Read:
     """A record read back; times in ms."""
 
@@ -90,12 +102,12 @@ class Read:
     headers: tuple[tuple[str, bytes], ...]
 
 
-async def read_all(
+async def read_each(
     bootstrap: str,
     topic: str,
     isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
-) -> list[Read]:
-    """Every record of a topic up to its end as it is now, in offset order by partition.
+) -> AsyncIterator[Read]:
+    """Records of a topic up to its end as it is now, in offset order within each partition; read to the end.
 
     Raises:
         TimeoutError: the end was not reached; for read_committed an open transaction may be the reason.
@@ -113,20 +125,31 @@ async def read_all(
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
         ends = await consumer.end_offsets(places)
-        found: dict[int, list[Read]] = {tp.partition: [] for tp in places}
+        positions: dict[TopicPartition, int] = {}
         deadline = time.monotonic() + READ_SECONDS_MAX
-        while any([await consumer.position(tp) < ends[tp] for tp in places]):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{topic}: end {ends} not reached in {READ_SECONDS_MAX} s")
+        while any(positions.get(tp, 0) < ends[tp] for tp in places):
             for tp, records in (await consumer.getmany(timeout_ms=200)).items():
-                found[tp.partition] += [
-                    Read(r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers))
-                    for r in records
-                    if r.offset < ends[tp]
-                ]
+                for r in records:
+                    if r.offset < ends[tp]:
+                        yield Read(r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers))
+            # The position also moves over aborted records and markers, which are not handed out.
+            found = {tp: await consumer.position(tp) for tp in places}
+            if found != positions:
+                positions, deadline = found, time.monotonic() + READ_SECONDS_MAX
+            elif time.monotonic() > deadline:
+                raise TimeoutError(f"{topic}: {positions} for {READ_SECONDS_MAX} s, the end is {ends}")
     finally:
         await consumer.stop()
-    return [record for p in sorted(found) for record in found[p]]
+
+
+async def read_all(
+    bootstrap: str,
+    topic: str,
+    isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
+) -> list[Read]:
+    """Every record of a topic up to its end as it is now, in offset order by partition; see ``read_each``."""
+    found = [record async for record in read_each(bootstrap, topic, isolation)]
+    return sorted(found, key=lambda record: (record.partition, record.offset))
 
 
 async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:

@@ -150,6 +150,10 @@ class Worker:
     def stop(self) -> int:
         """SIGTERM, and SIGKILL when it does not end in time; the exit code."""
         self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit code of a worker that was told to stop; SIGKILL when it does not in time."""
         try:
             return self.process.wait(STOP_SECONDS_MAX)
         except subprocess.TimeoutExpired:

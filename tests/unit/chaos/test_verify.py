@@ -124,18 +124,24 @@ def test_positions() -> None:
     assert verify.compare_positions({RAW: 10}, {0: {RAW: 10}}).unexpected == 1
 
 
-def test_standstill() -> None:
-    """A pause counts from the fault, or its own begin if that is later, and not if another fault began it."""
-    commits = {0: [0.0, 1.0, 2.0, 14.0, 15.0], 1: [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]}
-    assert verify.standstill(2.5, 20.0, commits, settle=8) == pytest.approx(11.5)
-    assert verify.standstill(1.5, 20.0, commits, settle=8) == pytest.approx(12.0)
-    assert verify.standstill(0.0, 1.5, commits, settle=8) == pytest.approx(1.0)
-    assert verify.standstill(14.5, 20.0, commits, settle=8) == pytest.approx(0.5)
-
-
 def test_states() -> None:
     """A model whose stored state is missing, unknown to the replay, or not the replay's is found."""
     assert verify.compare_states({"a": "rows=1"}, {"a": "rows=1"}).clean
     found = verify.compare_states({"a": "rows=1", "b": "x"}, {"a": "rows=2", "c": "x"})
     assert (found.lost, found.unexpected, found.different) == (1, 1, 1)
     assert found.examples == ["a replayed ...rows=1..., stored ...rows=2..."]
+
+
+def test_what_zero_can_show() -> None:
+    """Nothing in n bounds the rate by about 3/n; nothing in nothing shows nothing."""
+    assert verify.rate_bound(300) == pytest.approx(0.01, rel=0.01)
+    assert verify.rate_bound(0) == verify.rate_bound(1) == 1.0
+
+
+def test_equal_values_are_judged_once_but_by_their_own_time() -> None:
+    """A remembered value is still late or not by the record it came in."""
+    value = event(time=AT)
+    late = RawRecord("raw", 0, 1, AT + 8 * 24 * 3_600_000, value)
+    assert verify.fate_of(record(value), MODELS) == Fate(Kind.ACCEPTED, "a")
+    assert verify.fate_of(late, MODELS) == Fate(Kind.REJECTED, "time_late")
+    assert verify.fate_of(record(value), frozenset({"b"})) == Fate(Kind.REJECTED, "model_unknown")

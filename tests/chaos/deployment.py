@@ -1,0 +1,113 @@
+"""The product as a run deploys it: topics, configuration, how a worker starts, what is committed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from kafka.errors import KafkaError
+
+from chaos.sending import Outgoing
+from chaos.traffic import Traffic
+from driftline.config import Settings, load_settings
+from harness import workers
+from harness.kafka_io import REQUEST_BYTES_MAX, Admin
+from harness.workers import Worker
+
+RAW_PARTITIONS: Final = 4
+MAILBOX_PARTITIONS: Final = 4
+SESSION_SECONDS: Final = (
+    6.0  # the shortest a broker allows by default: how long a killed member holds up its group
+)
+# The broker rolls and cleans the state topic within seconds, so that restores read compacted segments.
+BROKER: Final = {"log.cleaner.backoff.ms": "1000", "log.initial.task.delay.ms": "1000"}
+COMPACTION: Final = {
+    "segment.ms": "3000",
+    "min.cleanable.dirty.ratio": "0.01",
+    "max.compaction.lag.ms": "4000",
+    "delete.retention.ms": "1000",
+}
+
+
+@dataclass
+class Product:
+    """Driftline under test. Workers connect to ``address``, maybe a proxy; all others to ``bootstrap``."""
+
+    bootstrap: str
+    address: str
+    folder: Path
+    models: tuple[str, ...]
+    seed: int
+    name: str = "chaos"
+    detection: Mapping[str, Any] = field(default_factory=lambda: {"learning_rows": 500})
+    raw: str = field(init=False)
+    config: Path = field(init=False)
+    settings: Settings = field(init=False)
+    admin: Admin = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.raw = f"{self.name}.events"
+        self._dice = random.Random(self.seed + 2)
+
+    def prepare(self) -> None:
+        """Topics and configuration; blocks."""
+        values = workers.settings(
+            self.address,
+            self.name,
+            self.raw,
+            kafka={"bootstrap_servers": self.address, "session_timeout_seconds": SESSION_SECONDS},
+            models={model: {} for model in self.models},
+            detection=dict(self.detection),
+            checkpoint={"interval_seconds": 1.0},
+        )
+        values["topics"]["mailbox_partitions"] = MAILBOX_PARTITIONS
+        self.config = workers.write_settings(self.folder / "driftline.yaml", values)
+        self.settings = load_settings(self.config)
+        self.admin = Admin(self.bootstrap)
+        self.admin.create(self.raw, RAW_PARTITIONS, {"max.message.bytes": str(REQUEST_BYTES_MAX)})
+        workers.create_topics(self.config)
+        self.admin.configure(self.topic("state"), COMPACTION)
+
+    def topic(self, role: str) -> str:
+        """Full name of one of Driftline's own topics."""
+        return self.settings.topics.name(role)
+
+    def launch(self, roles: str, log: Path) -> Worker:
+        """Start a worker; no roles means all."""
+        return Worker(self.config, log, roles or None)
+
+    def started(self, running: Iterable[Worker]) -> bool:
+        """Every worker is ready."""
+        return all(worker.http("/ready") for worker in running)
+
+    def ingested(self) -> bool:
+        """Stage 1 committed everything there is; not known while the broker is away."""
+        return self._caught_up("ingest", self.raw)
+
+    def drained(self) -> bool:
+        """Both groups committed everything there is."""
+        return self.ingested() and self._caught_up("detect", self.topic("mailbox"))
+
+    def _caught_up(self, role: Any, topic: str) -> bool:
+        try:
+            return self.admin.caught_up(self.settings.group_id(role), topic)
+        except KafkaError:
+            return False
+
+    def draw(self, source: Traffic, second: float) -> Outgoing:
+        """The next record of the mix, to any partition."""
+        value = source.draw(second, time.time_ns() // 1_000_000)
+        return Outgoing(self._dice.randrange(RAW_PARTITIONS), b"gone" if value is None else None, value)
+
+    def everyone(self, source: Traffic) -> list[Outgoing]:
+        """A row of every model to every partition."""
+        now = time.time_ns() // 1_000_000
+        return [
+            Outgoing(partition, None, source.row(model, 0.0, now))
+            for model in self.models
+            for partition in range(RAW_PARTITIONS)
+        ]

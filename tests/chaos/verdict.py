@@ -1,0 +1,111 @@
+"""The verdict over a run of the product: four zeros and what stands behind them, as topics and state tell."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from chaos import readback, verify
+from chaos.deployment import MAILBOX_PARTITIONS, Product
+from chaos.saying import say
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was compared; ``records`` on the raw topic, ``seconds`` it took to verify them."""
+
+    expected: verify.Expected
+    rows: verify.Differences
+    positions: verify.Differences
+    rejects: verify.Differences
+    alerts: verify.Differences
+    states: verify.Differences
+    alerts_due: Counter[str]
+    stored: readback.Stored
+    seconds: float
+
+    @property
+    def rows_lost(self) -> int:
+        """Rows not in the state, rejects not on their topic, offsets no mailbox partition heard of."""
+        return self.rows.lost + self.rejects.lost + self.positions.lost
+
+    @property
+    def rows_twice(self) -> int:
+        """Rows counted more often than sent, rejects of rows that were none, positions beyond the log."""
+        return self.rows.twice + self.rejects.unexpected + self.positions.unexpected
+
+    @property
+    def alerts_lost(self) -> int:
+        """Alerts an uninterrupted run makes that the topic lacks or has with other content."""
+        return self.alerts.lost + self.alerts.different
+
+    @property
+    def alerts_twice(self) -> int:
+        """Alerts that are there again, or that an uninterrupted run does not make."""
+        return self.alerts.twice + self.alerts.unexpected
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing at all is wrong, the stored state and the codes of rejects included."""
+        parts = (self.rows, self.positions, self.rejects, self.alerts, self.states)
+        return all(part.clean for part in parts)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was nothing that could have been lost."""
+        return not self.alerts_due or not self.expected.accepted
+
+    def details(self) -> None:
+        """Print what was read and what is wrong."""
+        expected, stored = self.expected, self.stored
+        codes = dict(sorted(Counter(expected.rejects.values()).items()))
+        parts = (
+            f"accepted {expected.accepted} + rejected {len(expected.rejects)} + filtered {expected.filtered}"
+        )
+        say(f"records {expected.records} = {parts}")
+        say(f"rejects by code {codes}")
+        say(f"state topic: {stored.records} records left of {stored.offsets}")
+        say(f"verified in {self.seconds:.1f} s")
+        say(f"alerts due {self.alerts_due.total()}: {dict(self.alerts_due)}")
+        for found in (self.rows, self.positions, self.rejects, self.alerts, self.states):
+            for example in found.examples:
+                say(f"  {example[:400]}")
+        say(f"models whose stored state is not the replay's {self.states.lost + self.states.different}")
+        say(f"rejects with another code {self.rejects.different}")
+
+    def zeros(self) -> None:
+        """Print the four figures that must be zero, and what that many rows can show at most."""
+        say(f"rows lost {self.rows_lost}")
+        say(f"rows counted twice {self.rows_twice}")
+        say(f"alerts lost {self.alerts_lost}")
+        say(f"alerts twice {self.alerts_twice}")
+        rows, alerts = self.expected.records, self.alerts_due.total()
+        if self.clean:
+            bounds = f"{verify.rate_bound(rows):.1e} of rows, {verify.rate_bound(alerts):.1e} of alerts"
+            say(f"0 of {rows} rows, 0 of {alerts} alerts: with 95 % confidence fewer than {bounds}")
+
+
+async def judge(product: Product) -> Verdict:
+    """Read topics and state; compare."""
+    begin = time.monotonic()
+    bootstrap, raw = product.bootstrap, product.raw
+    expected = await readback.expected(bootstrap, raw, frozenset(product.models))
+    stored = await readback.stored_state(bootstrap, product.settings, product.admin)
+    ends = {(raw, p): end for p, end in product.admin.ends(raw).items()}
+    watermarks = {p: stored.watermarks.get(p, {}) for p in range(MAILBOX_PARTITIONS)}
+    replayed = await readback.replay(bootstrap, product.settings, product.admin)
+    rejects = await readback.stored_rejects(bootstrap, product.topic("rejects"))
+    alerts = await readback.stored_alerts(bootstrap, product.topic("alerts"))
+    due = (str(data.get("state")) for data in replayed.alerts.values() if isinstance(data, dict))
+    return Verdict(
+        expected=expected,
+        rows=verify.compare_rows(expected.rows, stored.rows),
+        positions=verify.compare_positions(ends, watermarks),
+        rejects=verify.compare_rejects(expected.rejects, rejects),
+        alerts=verify.compare_alerts(replayed.alerts, alerts),
+        states=verify.compare_states(replayed.models, stored.models),
+        alerts_due=Counter(due),
+        stored=stored,
+        seconds=time.monotonic() - begin,
+    )
