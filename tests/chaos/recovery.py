@@ -1,0 +1,144 @@
+"""``python tests/chaos/recovery.py``: 10,000 signals, kill -9, and how long until it works.
+
+500 models of 20 features learn their references; then the worker is killed and started again, three times.
+Told are what a restore reads back, how long the take-over itself takes, and the seconds from the start of the
+process to ready, in which the broker also has to give up the dead member of the group (session time-out).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.events import Pool, make_pool
+from chaos import volume
+from chaos.deployment import BROKER, RAW_PARTITIONS, SESSION_SECONDS, Product
+from chaos.driver import ground
+from chaos.saying import begin, say
+from chaos.verdict import judge
+from harness.kafka_io import Feeder, until
+from harness.workers import Worker
+
+FEATURES: Final = 20
+REPEATS: Final = 3
+READY_SECONDS_MAX: Final = 15.0
+ROUNDS: Final = 2  # of learning: the second is for the detectors
+BATCH_ROWS: Final = 500
+POOL_ROWS: Final = 4_000  # distinct rows, shared by all models
+NAME: Final = b"MODEL"
+LEARN_SECONDS_MAX: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """One restart."""
+
+    size: float  # bytes read back
+    records: int
+    ready: float  # seconds from the start of the process
+    take_over: float  # seconds: fence, restore, seek
+    cpu: float  # seconds of the process until ready
+
+
+def rows(pool: Pool, model: str, begin_at: int, count: int) -> list[bytes]:
+    """Rows of one model out of the shared pool."""
+    return [row.replace(NAME, model.encode(), 1) for row in pool.batch(begin_at, count, time.time())]
+
+
+def taken_over(log: Path) -> tuple[int, float]:
+    """Records read and seconds of the last take-over that a worker logged."""
+    lines = (json.loads(line) for line in log.read_text(encoding="utf-8").splitlines())
+    last = [line for line in lines if line.get("message") == "mailbox partitions taken over"][-1]
+    return int(last["records"]), float(last["seconds"])
+
+
+async def learn(product: Product, worker: Worker, feeder: Feeder, learning_rows: int) -> None:
+    """Give every model its reference, and wait until all of it is stored."""
+    pool = make_pool(NAME.decode(), "shuffled", product.seed, POOL_ROWS)
+    began = time.monotonic()
+    for part in range(0, ROUNDS * learning_rows, BATCH_ROWS):
+        for model in product.models:
+            await feeder.batch(rows(pool, model, part, min(BATCH_ROWS, ROUNDS * learning_rows - part)))
+    await feeder.flush()
+    await until(product.drained, LEARN_SECONDS_MAX)
+    states = worker.metrics().get("driftline_models", {})
+    say(f"{feeder.sent:,} rows applied in {time.monotonic() - began:.0f} s; models by state {states}")
+
+
+async def restart(product: Product, number: int) -> tuple[Worker, Recovery]:
+    """Start a worker after another was killed."""
+    log = product.folder / f"worker-{number}.log"
+    worker = product.launch("", log)
+    ready = await asyncio.to_thread(worker.wait_ready)
+    size = sum(worker.metrics().get("driftline_recovery_bytes", {}).values())
+    records, take_over = taken_over(log)
+    found = Recovery(size, records, ready, take_over, worker.usage().cpu)
+    seconds = f"ready after {ready:.1f} s, take-over {take_over:.2f} s; CPU {found.cpu:.1f} s"
+    say(f"  {size / 1e6:.1f} MB in {records:,} records; {seconds}")
+    return worker, found
+
+
+async def measure(product: Product, feeder: Feeder, learning_rows: int) -> list[Recovery]:
+    """Learn, then kill and restart; the worker is stopped at the end, and everything is committed."""
+    worker = product.launch("", product.folder / "worker-0.log")
+    found = []
+    try:
+        await asyncio.to_thread(worker.wait_ready)
+        await learn(product, worker, feeder, learning_rows)
+        for number in range(1, REPEATS + 1):
+            worker.kill()
+            worker, one = await restart(product, number)
+            found.append(one)
+        pool = make_pool(NAME.decode(), "shuffled", product.seed, 10)
+        for model in product.models:
+            await feeder.batch(rows(pool, model, 0, 1))
+        await feeder.flush()
+        await until(product.drained, LEARN_SECONDS_MAX)
+        await asyncio.to_thread(worker.stop)
+    finally:
+        worker.kill()
+    return found
+
+
+async def main(options: argparse.Namespace) -> int:
+    """Run, verify, report."""
+    signals = options.models * FEATURES
+    folder = begin("recovery", f"seed {options.seed}, {signals:,} signals", options.folder)
+    models = tuple(f"model-{i:04d}" for i in range(options.models))
+    async with ground(options.kafka, BROKER, proxied=False) as base:
+        product = Product(base.bootstrap, base.bootstrap, folder, models, options.seed)
+        product.detection = {"learning_rows": options.learning_rows, "learning_models_max": 1_000}
+        await asyncio.to_thread(product.prepare)
+        async with Feeder(base.bootstrap, product.raw, RAW_PARTITIONS) as feeder:
+            found = await measure(product, feeder, options.learning_rows)
+        verdict = await judge(product)
+        product.admin.close()
+    ready, take_over = max(one.ready for one in found), max(one.take_over for one in found)
+    say("")
+    say(f"signals {signals} ({options.models} models of {FEATURES} features)")
+    say(f"read back {found[-1].size / 1e6:.1f} MB, {found[-1].records:,} records")
+    limits = f"target {READY_SECONDS_MAX:.0f} s, session time-out {SESSION_SECONDS:.0f} s"
+    say(f"ready after {ready:.1f} s at most ({limits})")
+    say(f"take-over {take_over:.2f} s at most; CPU of the process until ready {found[-1].cpu:.1f} s")
+    verdict.zeros()
+    return volume.conclude(verdict.clean and ready <= READY_SECONDS_MAX, folder)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Command line."""
+    parser = volume.parser(__doc__)
+    parser.add_argument("--models", type=int, default=500)
+    parser.add_argument("--learning-rows", type=int, default=500, help="of each model, for its reference")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(asyncio.run(main(parse(sys.argv[1:]))))
