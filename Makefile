@@ -1,10 +1,11 @@
 # Driftline. `make` alone lists what can be done.
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 10
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports bench quality bench-peers chaos fuzz lock clean
+.PHONY: help setup demo test check lint types imports bench quality bench-peers chaos recovery overload soak fuzz lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -40,9 +41,17 @@ quality: setup ## what the alarms are worth, on streams whose truth is known (8 
 bench-peers: setup ## the same work by Faust + river, hand-written loops and Kafka Streams; needs a JDK 17
 	$(BIN)/python tests/bench/run_peers.py $(ARGS)
 
-chaos: setup ## kill workers under load and count every row; ARGS="--help" for more
+chaos: setup ## faults under load, then count every row; ARGS="--faults all", "--control", "--help"
 	$(BIN)/python tests/chaos/run.py $(ARGS)
 
+recovery: setup ## the state of 10,000 signals, kill -9, seconds until ready
+	$(BIN)/python tests/chaos/recovery.py $(ARGS)
+
+overload: setup ## three times the capacity: bounded memory, catches up, loses nothing; ARGS="--seconds 120"
+	$(BIN)/python tests/chaos/overload.py $(ARGS)
+
+soak: setup ## steady traffic, and what grows meanwhile; MINUTES=10
+	$(BIN)/python tests/chaos/soak.py --minutes $(MINUTES) $(ARGS)
 fuzz: setup ## hostile input against every reader of bytes; ARGS="--seconds 60" or "--help"
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
 
