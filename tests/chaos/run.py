@@ -44,9 +44,9 @@ def faults_min(options: argparse.Namespace) -> int:
     )
 
 
-def recoveries(drive: Drive, commits: dict[int, list[float]]) -> bool:
+def recoveries(drive: Drive, moves: dict[str, list[float]]) -> bool:
     """Print the standstills; whether each kill that no later fault prolonged was recovered from in time."""
-    found = pauses(drive.inflictor.faults, commits)
+    found = pauses(drive.inflictor.faults, moves)
     for kind in sorted({fault.kind for fault, _, _ in found}):
         each = [seconds for fault, seconds, _ in found if fault.kind == kind]
         say(f"  after {kind}: p50 {statistics.median(each):.1f} s, max {max(each):.1f} s (n={len(each)})")
@@ -73,7 +73,7 @@ def tell_faults(drive: Drive) -> None:
     say(f"exits of workers {dict(drive.supervisor.exits)}")
 
 
-def report(drive: Drive, verdict: Verdict, commits: dict[int, list[float]], least: int) -> bool:
+def report(drive: Drive, verdict: Verdict, moves: dict[str, list[float]], least: int) -> bool:
     """Print what was found; whether every promise held."""
     faults = drive.inflictor.faults
     tell_faults(drive)
@@ -82,7 +82,7 @@ def report(drive: Drive, verdict: Verdict, commits: dict[int, list[float]], leas
     say(f"rows {verdict.expected.records}")
     say(f"faults {len(faults)}: {dict(sorted(Counter(fault.kind for fault in faults).items()))}")
     verdict.zeros()
-    in_time = recoveries(drive, commits)
+    in_time = recoveries(drive, moves)
     say(f"lag back to 0 after the faults in {drive.drains[0]:.1f} s")
     if verdict.empty or len(faults) < least:
         say(f"nothing was proved: {len(faults)} of at least {least} faults, or no alert, or no row")
@@ -95,7 +95,9 @@ async def chaos(options: argparse.Namespace, base: Ground, folder: Path, plan: P
     product = Product(base.bootstrap, base.address, folder, plan.models, options.seed)
     await asyncio.to_thread(product.prepare)
     drive = assemble(options, base, folder, plan, product)
-    tail = PositionTail(base.bootstrap, product.topic("state"), MAILBOX_PARTITIONS)
+    tail = PositionTail(
+        base.bootstrap, product.topic("state"), MAILBOX_PARTITIONS, product.settings.group_id("ingest")
+    )
     stop = asyncio.Event()
     tailing = asyncio.create_task(tail.run(stop))
     try:
@@ -107,7 +109,7 @@ async def chaos(options: argparse.Namespace, base: Ground, folder: Path, plan: P
     finally:
         stop.set()
         await tailing
-    good = report(drive, await judge(product), tail.commits, faults_min(options))
+    good = report(drive, await judge(product), tail.moves, faults_min(options))
     product.admin.close()
     return good
 
