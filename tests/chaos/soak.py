@@ -28,6 +28,8 @@ LOAD: Final = 0.5  # of capacity
 LOOK_SECONDS: Final = 2.0
 SHOWN_SECONDS: Final = 30.0
 WARM_UP: Final = 0.3  # of the run: buffers and the allocator's arenas fill up once
+BACKLOG_SECONDS: Final = 1.0
+STEADY_MIN: Final = 0.3  # of the looks after the warm-up: with fewer the machine was too busy to tell
 SLOPE_MB_HOUR_MAX: Final = 1.0  # of a long run
 GROWTH_MB_MAX: Final = 12.0  # of a short one, in which the allocator's steps (of MB each) outweigh any leak
 FDS_MAX: Final = 3  # a connection that was just made or closed
@@ -49,31 +51,37 @@ class Trend:
         return max(SLOPE_MB_HOUR_MAX, GROWTH_MB_MAX / self.hours)
 
 
-def trend(looks: Sequence[Look]) -> Trend:
-    """How the resident size of these looks moves."""
-    late = after_warm_up(looks)
+def trend(looks: Sequence[Look], rate: float) -> Trend:
+    """How the resident size of these looks moves, under ``rate`` rows a second."""
+    late = steady(looks, rate)
     hours = [look.at / 3600 for look in late]
     slope, _, low, high = theilslopes([look.rss / 1e6 for look in late], hours)
     return Trend(float(slope), float(low), float(high), hours[-1] - hours[0])
 
 
-def after_warm_up(looks: Sequence[Look]) -> Sequence[Look]:
-    """The looks that count.
+def steady(looks: Sequence[Look], rate: float) -> Sequence[Look]:
+    """The looks that count: after the warm-up, and without a backlog.
+
+    A backlog fills buffers: the size then tells how busy the machine is, not what grows.
 
     Raises:
         ValueError: too few of them.
     """
     late = [look for look in looks if look.at >= looks[0].at + WARM_UP * (looks[-1].at - looks[0].at)]
-    if len(late) < 3:
-        raise ValueError(f"{len(looks)} looks are too few for a slope")
-    return late
+    found = [look for look in late if look.lag <= BACKLOG_SECONDS * rate]
+    if len(found) < max(3, STEADY_MIN * len(late)):
+        raise ValueError(
+            f"{len(found)} of {len(late)} looks saw no backlog, too few for a slope: take an idle machine, "
+            "more minutes or a lower --rate"
+        )
+    return found
 
 
-def problems(looks: Sequence[Look]) -> list[str]:
+def problems(looks: Sequence[Look], rate: float) -> list[str]:
     """What grew beyond its limit, a sentence each."""
     found = []
-    late = after_warm_up(looks)
-    moved = trend(looks)
+    late = steady(looks, rate)
+    moved = trend(looks, rate)
     if moved.slope > moved.limit:
         found.append(f"memory grows by {moved.slope:.1f} MB/h, more than {moved.limit:.1f}")
     if late[-1].fds - late[0].fds > FDS_MAX:
@@ -97,20 +105,28 @@ def shower() -> volume.Show:
 
 def report(watched: Watched, found: Verdict, rate: float) -> bool:
     """Print; whether every promise held."""
-    looks, moved = watched.looks, trend(watched.looks)
-    late = after_warm_up(looks)
     found.details()
     say("")
     say(f"rows {found.expected.records} at {rate:,.0f} rows/s")
-    interval = f"95 % {moved.low:+.1f} to {moved.high:+.1f}, limit {moved.limit:.1f}"
-    say(f"rss slope {moved.slope:+.1f} MB/h ({interval}) over the last {moved.hours * 60:.1f} min")
-    say(f"rss {late[0].rss / 1e6:.0f} MB to {late[-1].rss / 1e6:.0f} MB")
-    say(f"fds {late[0].fds} to {late[-1].fds}, threads {late[0].threads} to {late[-1].threads}")
+    try:
+        tell_growth(watched.looks, rate)
+        wrong = problems(watched.looks, rate)
+    except ValueError as error:
+        wrong = [str(error)]
     found.zeros()
-    wrong = problems(looks)
     for problem in wrong:
         say(problem)
     return found.clean and not found.empty and not wrong
+
+
+def tell_growth(looks: Sequence[Look], rate: float) -> None:
+    """Print what grew and by how much."""
+    late, moved = steady(looks, rate), trend(looks, rate)
+    interval = f"95 % {moved.low:+.1f} to {moved.high:+.1f}, limit {moved.limit:.1f}"
+    say(f"rss slope {moved.slope:+.1f} MB/h ({interval}) over the last {moved.hours * 60:.1f} min")
+    say(f"{len(late)} of {len(looks)} looks: after the warm-up, and with less than a second of backlog")
+    say(f"rss {late[0].rss / 1e6:.0f} MB to {late[-1].rss / 1e6:.0f} MB")
+    say(f"fds {late[0].fds} to {late[-1].fds}, threads {late[0].threads} to {late[-1].threads}")
 
 
 async def soak(watched: Watched, minutes: float, rate: float) -> float:

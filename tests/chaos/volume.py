@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,6 +126,8 @@ class Watched:
         lag = self.product.admin.lag(self.product.settings.group_id("ingest"), self.product.raw)
         look = Look(time.monotonic() - self.began, rss, fds, threads, lag)
         self.looks.append(look)
+        with (self.product.folder / "looks.jsonl").open("a", encoding="utf-8") as out:
+            out.write(json.dumps(asdict(look)) + "\n")
         return look
 
     async def looking(self, every: float, show: Show) -> None:

@@ -10,6 +10,7 @@ from chaos import soak
 from chaos.volume import Look
 
 SECONDS = 600
+RATE = 1_000.0
 
 
 def looks(mb_hour: float = 0.0, noise_mb: float = 1.0, fds: float = 0.0, threads: float = 0.0) -> list[Look]:
@@ -25,8 +26,8 @@ def looks(mb_hour: float = 0.0, noise_mb: float = 1.0, fds: float = 0.0, threads
 
 def test_noise_and_warm_up_are_no_leak() -> None:
     """A process that filled its buffers and then stays is clean; the slope is near zero."""
-    assert soak.problems(looks()) == []
-    assert abs(soak.trend(looks()).slope) < 5
+    assert soak.problems(looks(), RATE) == []
+    assert abs(soak.trend(looks(), RATE).slope) < 5
 
 
 def test_outliers_do_not_move_the_slope() -> None:
@@ -35,14 +36,14 @@ def test_outliers_do_not_move_the_slope() -> None:
         Look(x.at, x.rss + (200_000_000 if i % 10 == 0 else 0), x.fds, x.threads, 0)
         for i, x in enumerate(looks())
     ]
-    assert abs(soak.trend(spiky).slope) < 10
+    assert abs(soak.trend(spiky, RATE).slope) < 10
 
 
 def test_a_leak_is_found() -> None:
     """Its size is right, and it is a problem."""
     leaky = looks(mb_hour=300)
-    assert soak.trend(leaky).slope == pytest.approx(300, rel=0.05)
-    assert any("memory grows" in problem for problem in soak.problems(leaky))
+    assert soak.trend(leaky, RATE).slope == pytest.approx(300, rel=0.05)
+    assert any("memory grows" in problem for problem in soak.problems(leaky, RATE))
 
 
 def test_the_limit_of_a_long_run_is_one_megabyte_an_hour() -> None:
@@ -53,12 +54,23 @@ def test_the_limit_of_a_long_run_is_one_megabyte_an_hour() -> None:
 
 def test_descriptors_and_threads() -> None:
     """One more connection is nothing, a steady growth is a problem."""
-    assert soak.problems(looks(fds=6)) == []
-    assert any("descriptors" in problem for problem in soak.problems(looks(fds=60)))
-    assert any("threads" in problem for problem in soak.problems(looks(threads=60)))
+    assert soak.problems(looks(fds=6), RATE) == []
+    assert any("descriptors" in problem for problem in soak.problems(looks(fds=60), RATE))
+    assert any("threads" in problem for problem in soak.problems(looks(threads=60), RATE))
 
 
 def test_too_short() -> None:
     """Without enough looks there is no verdict."""
     with pytest.raises(ValueError, match="too few"):
-        soak.trend(looks()[:2])
+        soak.trend(looks()[:2], RATE)
+
+
+def test_a_backlog_is_no_leak() -> None:
+    """Looks with more than a second of rows waiting do not count; with too few left there is no verdict."""
+    busy = [
+        Look(x.at, x.rss + int(400_000 * x.at), x.fds, x.threads, 5_000) if i % 2 else x
+        for i, x in enumerate(looks())
+    ]
+    assert soak.problems(busy, RATE) == []
+    with pytest.raises(ValueError, match="idle machine"):
+        soak.steady([Look(x.at, x.rss, x.fds, x.threads, 5_000) for x in looks()], RATE)
