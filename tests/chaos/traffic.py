@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 FEATURES: Final = tuple(f"f{i}" for i in range(6))
+WIDE: Final = tuple(f"w{i:02d}" for i in range(24))
 CITIES: Final = ("berlin", "lisbon", "oslo")
 BROKEN_RATIO: Final = 0.01
 NULL_RATIO: Final = 0.005
@@ -71,15 +72,20 @@ class Traffic:
 
     def row(self, model: str, second: float, now_ms: int) -> bytes:
         """A good event, drifted if the plan has a drift for this model now."""
-        return self._event(model, self.drifted(model, second), {"time": now_ms})
+        return self._event(model, self.drifted(model, second), {"time": now_ms}, {})
 
     def timeless(self, model: str, drifted: str) -> bytes:
-        """A good event without a time, one feature drifted ("" for none): it can be sent again and again."""
-        return self._event(model, drifted, {})
+        """A good event without a time, one feature drifted ("" for none): it can be sent again and again.
 
-    def _event(self, model: str, drifted: str, more: dict[str, object]) -> bytes:
+        It is wider than ``row``: more work for a worker for the same work of sending it.
+        """
+        wide = {name: round(self._dice.gauss(0.0, 1.0), 3) for name in WIDE}
+        return self._event(model, drifted, {}, wide)
+
+    def _event(self, model: str, drifted: str, more: dict[str, object], wide: dict[str, float]) -> bytes:
         self._number += 1
         features: dict[str, object] = {name: self._dice.gauss(0.0, 1.0) for name in FEATURES}
+        features |= wide
         if drifted:
             features[drifted] = self._dice.gauss(DRIFT_SD, 1.0)
         features["city"] = self._dice.choice(CITIES)
