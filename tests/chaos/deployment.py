@@ -44,6 +44,7 @@ class Product:
     seed: int
     name: str = "chaos"
     detection: Mapping[str, Any] = field(default_factory=lambda: {"learning_rows": 500})
+    checkpoint_seconds: float = 1.0
     raw: str = field(init=False)
     config: Path = field(init=False)
     settings: Settings = field(init=False)
@@ -62,7 +63,7 @@ class Product:
             kafka={"bootstrap_servers": self.address, "session_timeout_seconds": SESSION_SECONDS},
             models={model: {} for model in self.models},
             detection=dict(self.detection),
-            checkpoint={"interval_seconds": 1.0},
+            checkpoint={"interval_seconds": self.checkpoint_seconds},
         )
         values["topics"]["mailbox_partitions"] = MAILBOX_PARTITIONS
         self.config = workers.write_settings(self.folder / "driftline.yaml", values)

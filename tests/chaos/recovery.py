@@ -34,6 +34,7 @@ ROUNDS: Final = 2  # of learning: the second is for the detectors
 BATCH_ROWS: Final = 500
 POOL_ROWS: Final = 4_000  # distinct rows, shared by all models
 NAME: Final = b"MODEL"
+CHECKPOINT_SECONDS: Final = 5.0  # the default: every model changes all the time, each second would be 100 MB
 LEARN_SECONDS_MAX: Final = 600.0
 
 
@@ -60,6 +61,16 @@ def taken_over(log: Path) -> tuple[int, float]:
     return int(last["records"]), float(last["seconds"])
 
 
+async def drain(product: Product, worker: Worker) -> None:
+    """Wait until everything is committed; the worker has nobody to start it again, so it must live."""
+
+    def drained() -> bool:
+        worker.check()
+        return product.drained()
+
+    await until(drained, LEARN_SECONDS_MAX)
+
+
 async def learn(product: Product, worker: Worker, feeder: Feeder, learning_rows: int) -> None:
     """Give every model its reference, and wait until all of it is stored."""
     pool = make_pool(NAME.decode(), "shuffled", product.seed, POOL_ROWS)
@@ -68,7 +79,7 @@ async def learn(product: Product, worker: Worker, feeder: Feeder, learning_rows:
         for model in product.models:
             await feeder.batch(rows(pool, model, part, min(BATCH_ROWS, ROUNDS * learning_rows - part)))
     await feeder.flush()
-    await until(product.drained, LEARN_SECONDS_MAX)
+    await drain(product, worker)
     states = worker.metrics().get("driftline_models", {})
     say(f"{feeder.sent:,} rows applied in {time.monotonic() - began:.0f} s; models by state {states}")
 
@@ -101,7 +112,7 @@ async def measure(product: Product, feeder: Feeder, learning_rows: int) -> list[
         for model in product.models:
             await feeder.batch(rows(pool, model, 0, 1))
         await feeder.flush()
-        await until(product.drained, LEARN_SECONDS_MAX)
+        await drain(product, worker)
         await asyncio.to_thread(worker.stop)
     finally:
         worker.kill()
@@ -116,6 +127,7 @@ async def main(options: argparse.Namespace) -> int:
     async with ground(options.kafka, BROKER, proxied=False) as base:
         product = Product(base.bootstrap, base.bootstrap, folder, models, options.seed)
         product.detection = {"learning_rows": options.learning_rows, "learning_models_max": 1_000}
+        product.checkpoint_seconds = CHECKPOINT_SECONDS
         await asyncio.to_thread(product.prepare)
         async with Feeder(base.bootstrap, product.raw, RAW_PARTITIONS) as feeder:
             found = await measure(product, feeder, options.learning_rows)
