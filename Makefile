@@ -52,6 +52,7 @@ overload: setup ## three times the capacity: bounded memory, catches up, loses n
 
 soak: setup ## steady traffic, and what grows meanwhile; MINUTES=10
 	$(BIN)/python tests/chaos/soak.py --minutes $(MINUTES) $(ARGS)
+
 fuzz: setup ## hostile input against every reader of bytes; ARGS="--seconds 60" or "--help"
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
 
