@@ -80,10 +80,12 @@ class Verdict:
         say(f"rows counted twice {self.rows_twice}")
         say(f"alerts lost {self.alerts_lost}")
         say(f"alerts twice {self.alerts_twice}")
-        rows, alerts = self.expected.records, self.alerts_due.total()
-        if self.clean:
-            bounds = f"{verify.rate_bound(rows):.1e} of rows, {verify.rate_bound(alerts):.1e} of alerts"
-            say(f"0 of {rows} rows, 0 of {alerts} alerts: with 95 % confidence fewer than {bounds}")
+        if not self.clean:
+            return
+        for what, count in (("rows", self.expected.records), ("alerts", self.alerts_due.total())):
+            bound = verify.rate_bound(count)
+            if count:
+                say(f"0 of {count} {what}: with 95 % confidence fewer than {bound:.1e} of them")
 
 
 async def judge(product: Product) -> Verdict:
