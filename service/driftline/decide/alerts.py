@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from driftline.decide import texts
-from driftline.decide.episodes import Episode, effect_size
+from driftline.decide.episodes import Episode, effect_size, paged
 from driftline.decide.outputs import Alert
 from driftline.detect.actor import Actor, Applied, Detection
 from driftline.detect.kernels.state import KIND_OPEN, SOURCE_ADWIN, SOURCE_ESR, SOURCE_PH
@@ -60,6 +60,17 @@ def opening(context: Context, actor: Actor, budget: float, episode: Episode, cau
     return _alert(context, "opened", data, cause)
 
 
+def update(context: Context, actor: Actor, budget: float, episode: Episode, cause: Cause) -> Alert:
+    """The alert of an episode whose effect is restated after a window, or has moved since the last report."""
+    d, change, recent = _change(actor, cause)
+    data = _data(context, actor, d, budget, episode, cause, change, recent)
+    reported, restated = float(cause.finding["reported"]), bool(cause.finding["restated"])
+    data["summary"] = texts.updated(_spoken(d, cause, change, recent), change, reported, restated=restated)
+    data["page"] = paged(change.mean, reported, change.reference_mean)
+    data["update"] = {"reason": "restated" if restated else "moved", "reported_mean": reported}
+    return _alert(context, "updated", data, cause)
+
+
 def resolution(context: Context, actor: Actor, budget: float, episode: Episode, cause: Cause) -> Alert:
     """The alert of an episode whose last channel closed."""
     d, change, recent = _change(actor, cause)
@@ -68,6 +79,7 @@ def resolution(context: Context, actor: Actor, budget: float, episode: Episode, 
     data["state"] = "resolved"
     data["summary"] = texts.resolved(change, time - episode.opened_time)
     data["duration_seconds"] = max(time - episode.opened_time, 0) / 1000.0
+    data["page"] = False
     return _alert(context, "resolved", data, cause)
 
 
@@ -100,6 +112,7 @@ def without_cause(
         "episode": episode.number,
         "sequence": episode.sequence,
         "severity": episode.severity,
+        "page": state == "open",
         "summary": summary,
         "onset": texts.rfc3339(episode.onset_time),
         "events_since_onset": 0,
@@ -126,11 +139,41 @@ def onset_of(finding: Any, block: Block, row: int) -> int:
 def effect_of(d: Detection, channel: int, finding: Any) -> float:
     """Effect size of what a channel's finding saw."""
     ref = d.layout.channels[channel]
-    return effect_size(float(finding["mean"]), ref.mean, ref.sd, binary=ref.binary)
+    return effect_size(_mean_of(finding), ref.mean, ref.sd, binary=ref.binary)
+
+
+def channel_evidence(d: Detection, channel: int, finding: Any, time_ms: int) -> dict[str, Any]:
+    """What a channel saw at a finding, as it stands in an alert."""
+    ref, plan, source = d.layout.channels[channel], d.plan[channel], int(finding["source"])
+    detectors = []
+    if source & SOURCE_ESR or math.isfinite(float(finding["e_value"])):
+        detectors.append(_detector("e-detector", finding["e_value"], plan["level"]))
+    if source & SOURCE_ADWIN:
+        detectors.append(_detector("adwin", finding["adwin_stat"], finding["adwin_bound"]))
+    if source & SOURCE_PH:
+        detectors.append(_detector("page-hinkley", finding["ph_stat"], plan["ph_lambda"]))
+    if math.isfinite(float(finding["confirm_value"])):
+        detectors.append(_detector("confirmation", finding["confirm_value"], plan["confirm"]))
+    mean = _mean_of(finding)
+    return {
+        "channel": ref.name,
+        "detectors": detectors,
+        "reference_mean": ref.mean,
+        "current_mean": mean,
+        "tolerated": list(_tolerated(plan)),
+        "shift_sd": (mean - ref.mean) / ref.sd if ref.sd > 0.0 else None,
+        "updates": int(finding["onset_updates"]),
+        "opened_at": texts.rfc3339(time_ms),
+    }
+
+
+def _mean_of(finding: Any) -> float:
+    """The mean that a finding is about: since the onset for an opening, else over the rolling window."""
+    return float(finding["mean"] if int(finding["kind"]) == KIND_OPEN else finding["window_mean"])
 
 
 def _alert(context: Context, name: str, data: dict[str, Any], cause: Cause) -> Alert:
-    state = "open" if name == "opened" else "resolved"
+    state = "resolved" if name == "resolved" else "open"
     ident = alert_id(context, data["model"], data["signal"], data["episode"], state, data["sequence"])
     data["id"], data["type"] = ident, f"driftline.alert.{name}"
     time = int(cause.block.event_time[cause.row])
@@ -155,7 +198,7 @@ def _change(actor: Actor, cause: Cause) -> tuple[Detection, texts.Change, F64]:
         else texts.top_shares(dict(zip(table.categories, table.counts, strict=True)), table.total)
     )
     learned = None if d.layout.reference.origin == "file" else d.layout.reference.rows
-    mean = float(finding["mean"] if int(finding["kind"]) == KIND_OPEN else finding["window_mean"])
+    mean = _mean_of(finding)
     return (
         d,
         texts.Change(
@@ -237,12 +280,13 @@ def _data(
         "episode": episode.number,
         "sequence": episode.sequence,
         "severity": episode.severity,
+        "page": True,
         "summary": "",
         "onset": texts.rfc3339(episode.onset_time),
         "events_since_onset": int(cause.finding["onset_updates"]) * int(plan["b"]),
         "channel": channel.name,
         "direction": episode.direction,
-        "evidence": [_evidence(d, cause, change)],
+        "evidence": _all_evidence(d, cause, episode),
         "reference": {
             "id": ref.id,
             "rows": ref.rows,
@@ -273,27 +317,13 @@ def _data(
     }
 
 
-def _evidence(d: Detection, cause: Cause, change: texts.Change) -> dict[str, Any]:
-    finding, plan = cause.finding, d.plan[cause.channel]
-    channel, source = d.layout.channels[cause.channel], int(cause.finding["source"])
-    detectors = []
-    if source & SOURCE_ESR or math.isfinite(float(finding["e_value"])):
-        detectors.append(_detector("e-detector", finding["e_value"], plan["level"]))
-    if source & SOURCE_ADWIN:
-        detectors.append(_detector("adwin", finding["adwin_stat"], finding["adwin_bound"]))
-    if source & SOURCE_PH:
-        detectors.append(_detector("page-hinkley", finding["ph_stat"], plan["ph_lambda"]))
-    if math.isfinite(float(finding["confirm_value"])):
-        detectors.append(_detector("confirmation", finding["confirm_value"], plan["confirm"]))
-    return {
-        "channel": channel.name,
-        "detectors": detectors,
-        "reference_mean": channel.mean,
-        "current_mean": change.mean,
-        "tolerated": list(change.tolerated),
-        "shift_sd": (change.mean - channel.mean) / channel.sd if channel.sd > 0.0 else None,
-        "updates": int(finding["onset_updates"]),
-    }
+def _all_evidence(d: Detection, cause: Cause, episode: Episode) -> list[dict[str, Any]]:
+    """The deciding channel as it is now, then what the episode's other channels saw when they opened."""
+    now = channel_evidence(d, cause.channel, cause.finding, int(cause.block.event_time[cause.row]))
+    key = str(cause.channel)
+    at_opening = episode.evidence.get(key, now)
+    now["detectors"], now["opened_at"] = at_opening["detectors"], at_opening["opened_at"]
+    return [now, *(seen for other, seen in episode.evidence.items() if other != key)]
 
 
 def _detector(name: str, statistic: float, threshold: float) -> dict[str, Any]:

@@ -117,19 +117,40 @@ class Model:
             return None
         source = progress[int(block.source[row])].source
         cause = Cause(block, row, source, applied, finding, index, channel)
+        time = int(block.event_time[row])
+        seen = build.channel_evidence(d, channel, finding, time)
+        if step == "join":
+            self.episodes.open[signal].evidence[str(channel)] = seen
+            return None
+        if step == "update":
+            return build.update(
+                context, self.actor, self.false_alarms, self._moved(signal, channel, finding), cause
+            )
         if step == "resolve":
             return build.resolution(context, self.actor, self.false_alarms, self.episodes.end(signal), cause)
         mean, reference = float(finding["mean"]), d.layout.channels[channel]
         episode = self.episodes.begin(
             signal,
             channel,
-            opened_time=int(block.event_time[row]),
+            opened_time=time,
             onset_time=build.onset_of(finding, block, row),
             severity=severity(build.effect_of(d, channel, finding)),
             channel=reference.name,
             direction="up" if mean > reference.mean else "down",
         )
+        episode.evidence[str(channel)] = seen
         return build.opening(context, self.actor, self.false_alarms, episode, cause)
+
+    def _moved(self, signal: str, channel: int, finding: Any) -> Episode:
+        """The episode of a signal after its effect was measured again."""
+        d = self.actor.detection
+        assert d is not None  # a finding has come from it
+        episode = self.episodes.open[signal]
+        episode.sequence += 1
+        episode.severity = severity(build.effect_of(d, channel, finding))
+        up = float(finding["window_mean"]) > d.layout.channels[channel].mean
+        episode.direction = "up" if up else "down"
+        return episode
 
     # --- boundaries --------------------------------------------------------------------------------------
 

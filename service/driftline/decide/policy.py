@@ -132,6 +132,7 @@ def plan_channel(
     row["use_esr"] = row["use_adwin"] = row["use_ph"] = 1
     row["adwin_delta"] = adwin_delta(suspicion)
     row["exit_band"], row["null_low"], row["null_high"] = 0.5 * half_width, mlo, mhi
+    row["report_band"] = 2.0 * half_width
     row["window"], row["bucket"] = _window(ref, tau, b, half_width, mhi)
     _scales(row, ref, tau, b, mhi, suspicion)
     return plan

@@ -78,6 +78,26 @@ def opened(change: Change) -> str:
     return f"{where} {_what(change)}, since about {since(change.onset_ms, change.decided_ms)}"
 
 
+def updated(spoken: Change, change: Change, reported: float, *, restated: bool) -> str:
+    """The first line of an update: what it is now, and how that compares with what was said before.
+
+    ``spoken`` is the change as it is best said, ``change`` that of the channel which moved; ``reported`` is
+    the mean that was reported of it before.
+    """
+    before, now = reported - change.reference_mean, change.mean - change.reference_mean
+    if restated:
+        how = "over a whole window"
+    elif before * now < 0.0:
+        how = "has turned round"
+    else:
+        how = "has drifted further" if abs(now) > abs(before) else "has come closer to the reference"
+    where = f'{change.model}: "{change.signal}"'
+    return (
+        f"{where} {_what(spoken)}; {how}: shift {now:+.3f}, reported {before:+.3f} "
+        f"({change.channel} on the scale 0 to 1)"
+    )
+
+
 def resolved(change: Change, lasted_ms: int) -> str:
     """The first line of a resolution."""
     where = f'{change.model}: "{change.signal}"'

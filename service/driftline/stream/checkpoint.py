@@ -248,4 +248,5 @@ def _failed(number: int, error: Exception) -> FatalError:
 
 
 def _alert_labels(data: Mapping[str, Any]) -> dict[str, str]:
-    return {"state": str(data.get("state", "unknown")), "severity": str(data.get("severity", "unknown"))}
+    event = str(data.get("type", "unknown")).rpartition(".")[2]
+    return {"state": event, "severity": str(data.get("severity", "unknown"))}
