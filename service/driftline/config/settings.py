@@ -167,6 +167,7 @@ class DetectionSettings(Section):
     learning_rows: int = Field(5_000, ge=500, le=1_000_000)
     min_duration_events: int = Field(100, ge=0, le=1_000_000)
     tolerance: float = Field(0.05, gt=0, le=1, description="shift in reference standard deviations to ignore")
+    window_rows: int = Field(8_192, ge=1_000, le=1_000_000, description="events a window report is about")
     models_per_partition_max: int = Field(1_000, ge=1, le=1_000)
     learning_models_max: int = Field(50, ge=1, le=1_000)
     idle_partition_seconds: float = Field(60.0, ge=1, le=86_400)

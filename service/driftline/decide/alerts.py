@@ -13,12 +13,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from driftline.decide import texts
+from driftline.decide import reports, texts
+from driftline.decide.budget import Budget
 from driftline.decide.episodes import Episode, effect_size, paged
 from driftline.decide.outputs import Alert
 from driftline.detect.actor import Actor, Applied, Detection
-from driftline.detect.kernels.state import KIND_OPEN, SOURCE_ADWIN, SOURCE_ESR, SOURCE_PH
+from driftline.detect.kernels.state import FINDING, KIND_OPEN, SOURCE_ADWIN, SOURCE_ESR, SOURCE_PH
 from driftline.detect.reference import QUANTILES, SignalReference, mid_pit
+from driftline.detect.windows import Judgement, named
 from driftline.records import F64, Block, ColumnKind, Source, Tag
 
 NAMESPACE: Final = uuid.UUID("6c1f3f5e-55c9-5a2b-9d0d-1f4f0f6f7a11")  # ours, fixed for ever: ids depend on it
@@ -34,6 +36,15 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What the test of a window's shape said."""
+
+    statistic: float
+    level: float
+    psi_level: float  # the level as a PSI
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """The deciding row: where it came from and what was found at it."""
 
@@ -43,7 +54,25 @@ class Cause:
     applied: Applied
     finding: Any  # FINDING record
     signal: int
-    channel: int
+    channel: int  # of the layout; its number of channels + signal is the window test of a signal
+    shape: Shape | None = None
+
+
+def shape_finding(d: Detection, signal: int, kind: int, row: int, verdict: Judgement) -> tuple[Any, Shape]:
+    """The finding of a window test at the last row of its window, and what it saw.
+
+    Its mean is the PSI: 0 in the reference.
+    """
+    window, statistics = d.window, named(d.window.last[signal])
+    shape = Shape(
+        float(verdict.statistic[signal]), float(verdict.level[signal]), float(verdict.psi_level[signal])
+    )
+    finding = np.zeros(1, FINDING)[0]
+    finding["row"], finding["channel"], finding["kind"] = row, len(d.layout.channels) + signal, kind
+    finding["mean"] = finding["window_mean"] = statistics["psi"] or 0.0
+    finding["onset_time"], finding["onset_updates"] = window.first_time, window.rows
+    finding["e_value"] = finding["confirm_value"] = math.nan
+    return finding, shape
 
 
 def alert_id(context: Context, model: str, signal: str, episode: int, state: str, sequence: int) -> str:
@@ -138,12 +167,26 @@ def onset_of(finding: Any, block: Block, row: int) -> int:
 
 def effect_of(d: Detection, channel: int, finding: Any) -> float:
     """Effect size of what a channel's finding saw."""
+    if channel >= len(d.layout.channels):
+        return math.sqrt(max(_mean_of(finding), 0.0))  # a shift of d standard deviations has a PSI of d ** 2
     ref = d.layout.channels[channel]
     return effect_size(_mean_of(finding), ref.mean, ref.sd, binary=ref.binary)
 
 
-def channel_evidence(d: Detection, channel: int, finding: Any, time_ms: int) -> dict[str, Any]:
-    """What a channel saw at a finding, as it stands in an alert."""
+def evidence(d: Detection, cause: Cause) -> dict[str, Any]:
+    """What a channel or a window test saw at a finding, as it stands in an alert."""
+    time_ms, channel, finding = int(cause.block.event_time[cause.row]), cause.channel, cause.finding
+    if cause.shape is not None:
+        return {
+            "channel": texts.SHAPE,
+            "detectors": [_detector("window-test", cause.shape.statistic, cause.shape.level)],
+            "reference_mean": 0.0,
+            "current_mean": _mean_of(finding),
+            "tolerated": [0.0, cause.shape.psi_level],
+            "shift_sd": None,
+            "updates": int(finding["onset_updates"]),
+            "opened_at": texts.rfc3339(time_ms),
+        }
     ref, plan, source = d.layout.channels[channel], d.plan[channel], int(finding["source"])
     detectors = []
     if source & SOURCE_ESR or math.isfinite(float(finding["e_value"])):
@@ -185,9 +228,8 @@ def _alert(context: Context, name: str, data: dict[str, Any], cause: Cause) -> A
 def _change(actor: Actor, cause: Cause) -> tuple[Detection, texts.Change, F64]:
     d = actor.detection
     assert d is not None  # only an actor with a reference has findings
-    signal, channel = d.layout.signals[cause.signal], d.layout.channels[cause.channel]
-    plan, finding = d.plan[cause.channel], cause.finding
-    since = int(finding["onset_updates"]) * int(plan["b"])
+    signal, finding = d.layout.signals[cause.signal], cause.finding
+    since = int(finding["onset_updates"]) * _block(d, cause)
     recent = actor.recent_values(cause.signal, cause.applied, cause.row, since)
     numeric, table = signal.numeric, signal.categorical
     now = texts.current_quantiles(recent, QUANTILES) if numeric is not None else None
@@ -197,24 +239,29 @@ def _change(actor: Actor, cause: Cause) -> tuple[Detection, texts.Change, F64]:
         if table is None
         else texts.top_shares(dict(zip(table.categories, table.counts, strict=True)), table.total)
     )
-    learned = None if d.layout.reference.origin == "file" else d.layout.reference.rows
+    learned = None if d.layout.reference.origin == "file" and not signal.later else signal.rows
     mean = _mean_of(finding)
+    name, expected, tolerated = texts.SHAPE, 0.0, (0.0, cause.shape.psi_level if cause.shape else 0.0)
+    if cause.shape is None:
+        channel = d.layout.channels[cause.channel]
+        name, expected, tolerated = channel.name, channel.mean, _tolerated(d.plan[cause.channel])
     return (
         d,
         texts.Change(
             actor.model,
             signal.signal,
-            channel.name,
+            name,
             learned,
             mean,
-            channel.mean,
-            _tolerated(plan),
+            expected,
+            tolerated,
             now,
             numeric.quantiles if numeric is not None else None,
             top,
             was,
             onset_of(finding, cause.block, cause.row),
             int(cause.block.event_time[cause.row]),
+            reports.cells(d, cause.signal) if cause.shape is not None else (),
         ),
         recent,
     )
@@ -267,7 +314,10 @@ def _data(
     recent: F64,
 ) -> dict[str, Any]:
     signal, ref = d.layout.signals[cause.signal], d.layout.reference
-    channel, plan = d.layout.channels[cause.channel], d.plan[cause.channel]
+    tau = d.layout.bins.design[cause.signal]
+    if cause.shape is None:
+        tau = max(d.layout.channels[cause.channel].tau, float(d.tau_live[cause.channel]))
+    budget_rows = d.later_run_length if signal.later else d.run_length
     version = int(cause.block.version[cause.row])
     return {
         "id": "",
@@ -283,15 +333,15 @@ def _data(
         "page": True,
         "summary": "",
         "onset": texts.rfc3339(episode.onset_time),
-        "events_since_onset": int(cause.finding["onset_updates"]) * int(plan["b"]),
-        "channel": channel.name,
+        "events_since_onset": int(cause.finding["onset_updates"]) * _block(d, cause),
+        "channel": change.channel,
         "direction": episode.direction,
         "evidence": _all_evidence(d, cause, episode),
         "reference": {
             "id": ref.id,
             "rows": ref.rows,
-            "tau": max(channel.tau, float(d.tau_live[cause.channel])),
-            "block": int(plan["b"]),
+            "tau": float(tau),
+            "block": _block(d, cause),
             "quantiles": _named(change.reference_quantiles),
             "top": _listed(signal, change.reference_top),
         },
@@ -302,9 +352,10 @@ def _data(
         },
         "budget": {
             "false_alarms_per_week": budget,
-            "sources": len(d.layout.channels),
-            "run_length_target": d.run_length,
+            "sources": Budget.of(d.layout).sources,
+            "run_length_target": budget_rows,
         },
+        "window": _window(d, cause.signal),
         "model_version": cause.block.versions[version] if version >= 0 else None,
         "origin": {
             "topic": cause.source.topic,
@@ -319,11 +370,21 @@ def _data(
 
 def _all_evidence(d: Detection, cause: Cause, episode: Episode) -> list[dict[str, Any]]:
     """The deciding channel as it is now, then what the episode's other channels saw when they opened."""
-    now = channel_evidence(d, cause.channel, cause.finding, int(cause.block.event_time[cause.row]))
+    now = evidence(d, cause)
     key = str(cause.channel)
     at_opening = episode.evidence.get(key, now)
     now["detectors"], now["opened_at"] = at_opening["detectors"], at_opening["opened_at"]
     return [now, *(seen for other, seen in episode.evidence.items() if other != key)]
+
+
+def _block(d: Detection, cause: Cause) -> int:
+    """Rows an update of the deciding detector."""
+    return 1 if cause.shape is not None else int(d.plan[cause.channel]["b"])
+
+
+def _window(d: Detection, signal: int) -> dict[str, float | None] | None:
+    """Statistics of the last full window of a signal; None before there is one."""
+    return named(d.window.last[signal]) if np.isfinite(d.window.last[signal, 0]) else None
 
 
 def _detector(name: str, statistic: float, threshold: float) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The rows of the state topic: what a checkpoint writes and a take-over reads.
 
 Keys: ``n|partition`` (position, watermarks, models) and ``m|model|shard``. Shards of a model: ``meta``
-(phase, counters, episodes), ``ref`` (reference; written when it changes), ``win`` (rings and warm-up),
-``det.K`` (64 channels each), ``learn.K`` (rows being learned; a sealed segment is written once).
+(phase, counters, episodes), ``ref`` (reference; written when it changes), ``win`` (rings, windows and
+warm-up), ``det.K`` (64 channels each), ``learn.K`` (rows being learned, of all columns or of those that
+appeared later; a sealed segment is written once).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from driftline.errors import ExitCode, FatalError, MessageError
 from driftline.records import ColumnKind, Source
 
 CHANNELS_A_SHARD: Final = 64
+WINDOW_ARRAYS: Final = ("counts", "missing", "open", "home", "last")
 RECORDS: Final = {"plan": CHANNEL_PLAN, "state": CHANNEL_STATE, "warm": WARMUP}
 
 
@@ -127,6 +129,9 @@ def model_rows(model: Model) -> Iterator[StateRow]:
     segments = _learning_rows(model)
     yield _row(name, "meta", _meta(model), {})
     yield from segments
+    for shard in range(_segment_count(actor), model.learn_shards):  # a reference was frozen from them
+        yield StateRow(shard_key(name, f"learn.{shard}"), lambda: None)
+    model.learn_shards = _segment_count(actor)
     d = actor.detection
     if d is None:
         return
@@ -136,15 +141,15 @@ def model_rows(model: Model) -> Iterator[StateRow]:
             shard_key(name, "ref"),
             lambda: snapshot.encode("ref", {}, {"json": np.frombuffer(to_json(reference), dtype=np.uint8)}),
         )
-        for shard in range(model.learn_shards):  # the rows behind it are not needed any more
-            yield StateRow(shard_key(name, f"learn.{shard}"), lambda: None)
-        model.reference_dirty, model.learn_shards = False, 0
+        model.reference_dirty = False
     codes = [None if c is None else list(c.new) for c in d.codes]
     head = {
         "codes": codes,
         "warm_rows": d.warm_rows,
         "run_length": d.run_length,
         "active_rows": d.active_rows,
+        "later_run_length": d.later_run_length,
+        "window": [d.window.rows, d.window.first_time, d.window.number, d.window.tainted],
     }
     yield _row(
         name,
@@ -156,6 +161,7 @@ def model_rows(model: Model) -> Iterator[StateRow]:
             "mismatches": d.mismatches.copy(),
             "tau_live": d.tau_live.copy(),
             "warm": d.warm.copy(),
+            **{f"window_{name}": getattr(d.window, name).copy() for name in WINDOW_ARRAYS},
         },
     )
     for shard in range(-(-len(d.plan) // CHANNELS_A_SHARD)):
@@ -186,13 +192,12 @@ def _meta(model: Model) -> dict[str, Any]:
 
 
 def _segment_count(actor: Actor) -> int:
-    if actor.learning is None:
-        return 0
-    return len(actor.learning.sealed) + (actor.learning.tail() is not None)
+    rows = actor.learning or actor.later
+    return 0 if rows is None else len(rows.sealed) + (rows.tail() is not None)
 
 
 def _learning_rows(model: Model) -> list[StateRow]:
-    learning = model.actor.learning
+    learning = model.actor.learning or model.actor.later
     if learning is None:
         return []
     segments: list[tuple[int, Segment]] = list(enumerate(learning.sealed))[learning.stored :]
@@ -200,7 +205,7 @@ def _learning_rows(model: Model) -> list[StateRow]:
     if tail is not None:
         segments.append((len(learning.sealed), tail))
     learning.stored = len(learning.sealed)
-    model.learn_shards = _segment_count(model.actor)
+    model.learn_shards = max(model.learn_shards, _segment_count(model.actor))
     return [
         _row(
             model.name,
@@ -247,9 +252,13 @@ def _read_model(
     if actor.phase in {Phase.WARMING, Phase.ACTIVE}:
         actor.detection = _read_detection(name, rows)
         model.reference_dirty = False
-    elif meta["segments"]:
+    if meta["segments"]:
         segments = [_read_segment(name, rows, i) for i in range(meta["segments"])]
-        actor.learning = LearningRows(segments)
+        learning = LearningRows(segments)
+        if actor.detection is None:
+            actor.learning = learning
+        else:
+            actor.later = learning
         model.learn_shards = len(segments)
     return model
 
@@ -281,6 +290,12 @@ def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> Detection:
     d.recent, d.recent_n, d.mismatches = arrays["recent"], arrays["recent_n"], arrays["mismatches"]
     d.tau_live, d.warm = arrays["tau_live"], arrays["warm"]
     d.warm_rows, d.active_rows = head["warm_rows"], head["active_rows"]
+    d.later_run_length = head["later_run_length"]
+    d.window.rows, d.window.first_time, d.window.number, d.window.tainted = head["window"]
+    for field_name in WINDOW_ARRAYS:
+        if arrays[f"window_{field_name}"].shape != getattr(d.window, field_name).shape:
+            raise MessageError("the window of the model does not fit its reference.")
+        setattr(d.window, field_name, arrays[f"window_{field_name}"])
     if len(d.plan) != channels or len(d.state) != channels or d.recent.shape[0] != len(reference.signals):
         raise MessageError("the shards of the model do not fit each other.")
     for codes, new in zip(d.codes, head["codes"], strict=True):

@@ -10,12 +10,21 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from scipy.optimize import brentq
 
+from driftline.detect.bins import (
+    CATEGORY_BINS,
+    BinReference,
+    bin_reference,
+    category_bins,
+    numeric_bins,
+    numeric_groups,
+)
+from driftline.detect.kernels.windows import FINE
 from driftline.errors import MessageError
 from driftline.records import F64, FEATURES_MAX, I64, NAME_CHARS_MAX, U8, ColumnKind, Tag
 
@@ -90,6 +99,8 @@ class SignalReference:
     channels: tuple[ChannelReference, ...]
     numeric: NumericReference | None
     categorical: CategoricalReference | None
+    bins: BinReference | None = None  # None: too few values for windows
+    later: bool = False  # appeared after the reference was frozen and was learned from its first rows
 
     @property
     def signal(self) -> str:
@@ -112,8 +123,9 @@ class Reference:
 
     @property
     def id(self) -> str:
-        """Identity of the content: the same rows give the same id."""
-        return hashlib.sha256(to_json(self)).hexdigest()[:16]
+        """Identity of the content: the same rows give the same id, whatever features appear later."""
+        frozen = replace(self, signals=tuple(s for s in self.signals if not s.later))
+        return hashlib.sha256(to_json(frozen)).hexdigest()[:16]
 
 
 def signal_name(kind: ColumnKind, name: str) -> str:
@@ -210,6 +222,17 @@ def numeric_knots(x: F64) -> tuple[F64, F64, F64]:
     return values, below, upto
 
 
+def out_of_range(x: F64) -> F64:
+    """Per value of the second half: 1.0 if it is out of the range of the first half.
+
+    On the rows that set the range nothing is out of it. Half as many rows set a narrower range than all of
+    them do: the share is an upper bound of that of live values like the reference.
+    """
+    half = len(x) // 2
+    low, high = float(x[:half].min()), float(x[:half].max())
+    return ((x[half:] < low) | (x[half:] > high)).astype(np.float64)
+
+
 def _numeric_signal(kind: ColumnKind, name: str, tags: U8, values: F64) -> SignalReference:
     present = tags == Tag.NUMBER
     missing = _missing(tags)
@@ -217,6 +240,7 @@ def _numeric_signal(kind: ColumnKind, name: str, tags: U8, values: F64) -> Signa
     channels = [channel_reference("missing", missing[usable].astype(np.float64), binary=True)]
     x = values[present]
     numeric: NumericReference | None = None
+    bins: BinReference | None = None
     if len(x) >= NUMERIC_ROWS_MIN:
         unique, counts = np.unique(x, return_counts=True)
         top = int(counts.argmax())
@@ -237,13 +261,25 @@ def _numeric_signal(kind: ColumnKind, name: str, tags: U8, values: F64) -> Signa
             float(np.mean(x)),
             float(np.std(x)),
         )
+        u = np.zeros(len(x))
         if len(rest) >= LOCATION_ROWS_MIN or atom is None:
-            u = mid_pit(numeric, rest)
-            channels.append(channel_reference("location", u, binary=False))
-            channels.append(channel_reference("spread", np.abs(2.0 * u - 1.0), binary=False))
+            u = mid_pit(numeric, x)
+            located = u if atom is None else u[x != atom]
+            channels.append(channel_reference("location", located, binary=False))
+            channels.append(channel_reference("spread", np.abs(2.0 * located - 1.0), binary=False))
+            channels.append(channel_reference("range", out_of_range(rest), binary=True))
+        size = FINE + (atom is not None)
+        placed = numeric_bins(u, None if atom is None else x == atom)
+        bins = bin_reference(placed, size, numeric_groups(size))
+    channels.append(_type_channel(present | missing))
     return SignalReference(
-        kind, name, Tag.NUMBER, len(tags), int(missing.sum()), tuple(channels), numeric, None
+        kind, name, Tag.NUMBER, len(tags), int(missing.sum()), tuple(channels), numeric, None, bins
     )
+
+
+def _type_channel(expected: np.ndarray[Any, np.dtype[np.bool_]]) -> ChannelReference:
+    """Share of cells of another type, or nested, from a mask of those which are not."""
+    return channel_reference("type", (~expected).astype(np.float64), binary=True)
 
 
 def _categorical_signal(
@@ -288,7 +324,10 @@ def _categorical_signal(
         channels.append(channel_reference("other", other, binary=True))
     channels.append(channel_reference("unseen", ((codes < 0) & complete).astype(np.float64), binary=True))
     channels.append(channel_reference("missing", missing[usable].astype(np.float64), binary=True))
-    return SignalReference(kind, name, tag, len(tags), int(missing.sum()), tuple(channels), None, table)
+    channels.append(_type_channel(usable))
+    size = min(kept, CATEGORY_BINS) + 1
+    bins = bin_reference(category_bins(codes, kept), size, range(size)) if len(codes) else None
+    return SignalReference(kind, name, tag, len(tags), int(missing.sum()), tuple(channels), None, table, bins)
 
 
 def category_ranks(table: CategoricalReference) -> F64:
@@ -337,24 +376,25 @@ def build_reference(
             f"a reference for {model} needs at least {ROWS_MIN} rows, got {rows}.",
             remedy="Give more rows; 20,000 or more are recommended.",
         )
-    signals = []
-    for column in sorted(columns, key=lambda c: (c.kind, c.name))[:FEATURES_MAX]:
-        counts = {tag: int((column.tags == tag).sum()) for tag in (Tag.NUMBER, Tag.STRING, Tag.BOOL)}
-        tag = max(counts, key=lambda t: (counts[t], -t))
-        if counts[tag] == 0:
-            continue  # never had a value: nothing to compare with
-        if tag is Tag.NUMBER:
-            signals.append(_numeric_signal(column.kind, column.name, column.tags, column.values))
-        else:
-            signals.append(
-                _categorical_signal(column.kind, column.name, column.tags, column.values, column.strings, tag)
-            )
+    chosen = sorted(columns, key=lambda c: (c.kind, c.name))[:FEATURES_MAX]
+    signals = [s for s in map(signal_reference, chosen) if s is not None]
     if not signals:
         raise MessageError(f"a reference for {model}: no column has a value.")
     first, last = int(times.min()), int(times.max())
     week_ms = 7 * 24 * 3600 * 1000
     rate = rows * week_ms / (last - first) if last > first else 0.0
     return Reference(model, origin, rows, first, last, time_ordered, rate, tuple(signals))
+
+
+def signal_reference(column: RawColumn) -> SignalReference | None:
+    """Freeze one column, rows in time order; None when it never had a value: nothing to compare with."""
+    counts = {tag: int((column.tags == tag).sum()) for tag in (Tag.NUMBER, Tag.STRING, Tag.BOOL)}
+    tag = max(counts, key=lambda t: (counts[t], -t))
+    if counts[tag] == 0:
+        return None
+    if tag is Tag.NUMBER:
+        return _numeric_signal(column.kind, column.name, column.tags, column.values)
+    return _categorical_signal(column.kind, column.name, column.tags, column.values, column.strings, tag)
 
 
 # --- JSON -------------------------------------------------------------------------------------------------
@@ -387,7 +427,7 @@ def from_json(text: bytes | str | Mapping[str, Any]) -> Reference:
 
 
 def _signal_from(body: Mapping[str, Any]) -> SignalReference:
-    numeric, categorical = body["numeric"], body["categorical"]
+    numeric, categorical, bins = body["numeric"], body["categorical"], body["bins"]
     return SignalReference(
         ColumnKind(body["kind"]),
         str(body["name"]),
@@ -405,6 +445,8 @@ def _signal_from(body: Mapping[str, Any]) -> SignalReference:
         else CategoricalReference(
             **{**categorical, **{k: tuple(categorical[k]) for k in ("categories", "counts")}}
         ),
+        None if bins is None else BinReference(tuple(bins["counts"]), float(bins["design"])),
+        bool(body["later"]),
     )
 
 
@@ -442,3 +484,16 @@ def _check(reference: Reference) -> None:
                 t.counts
             ):
                 raise MessageError(f"{where}: categories are inconsistent.")
+        _check_bins(s, where)
+
+
+def _check_bins(s: SignalReference, where: str) -> None:
+    if s.bins is None:
+        return
+    if s.numeric is not None:
+        size = FINE + (s.numeric.atom is not None)
+    else:
+        size = min(s.categorical.kept, CATEGORY_BINS) + 1 if s.categorical is not None else 0
+    sound = all(0 <= c <= s.rows for c in s.bins.counts)
+    if len(s.bins.counts) != size or not sound or not 1.0 <= s.bins.design < math.inf:
+        raise MessageError(f"{where}: bins are inconsistent.")
