@@ -338,7 +338,7 @@ def _data(
         "direction": episode.direction,
         "evidence": _all_evidence(d, cause, episode),
         "reference": {
-            "id": ref.id,
+            "id": d.layout.reference_id,
             "rows": ref.rows,
             "tau": float(tau),
             "block": _block(d, cause),

@@ -366,7 +366,7 @@ class Model:
                     kind=kinds.get(signal, "feature"),
                     time_ms=max(self.actor.last_time, episode.opened_time),
                     origin=(source, command.offset),
-                    reference_id=d.layout.reference.id,
+                    reference_id=d.layout.reference_id,
                     budget=self.false_alarms,
                 )
             )

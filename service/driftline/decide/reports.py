@@ -5,6 +5,7 @@ Small on purpose: a row a signal with its cells (deciles of the reference, or ca
 
 from __future__ import annotations
 
+import math
 import uuid
 from itertools import pairwise
 from typing import Any, Final
@@ -30,13 +31,13 @@ def window_report(
     ``rows`` is how many rows the model has seen, which names the window for ever; ``end_ms`` the event time
     of its last row.
     """
-    window, reference = d.window, d.layout.reference
-    ident = str(uuid.uuid5(NAMESPACE, "\x1f".join((topic_id, model, reference.id, str(rows)))))
+    window, reference_id = d.window, d.layout.reference_id
+    ident = str(uuid.uuid5(NAMESPACE, "\x1f".join((topic_id, model, reference_id, str(rows)))))
     data: dict[str, Any] = {
         "id": ident,
         "time": texts.rfc3339(end_ms),
         "model": model,
-        "reference": reference.id,
+        "reference": reference_id,
         "window": {
             "number": window.number,
             "rows": window.rows,
@@ -98,6 +99,4 @@ def _cells(d: Detection, s: int, size: int) -> tuple[list[Any], I64]:
 
 def _short(value: Any) -> float | None:
     """Six significant digits: what a report is read for, and half of the bytes."""
-    if value is None or not np.isfinite(value):
-        return None
-    return float(f"{float(value):.6g}")
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None

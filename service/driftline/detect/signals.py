@@ -66,6 +66,7 @@ class Layout:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
+        self.reference_id = reference.id  # a hash of all of it: once, not with every report
         self.signals: tuple[SignalReference, ...] = reference.signals
         self.channels: tuple[ChannelReference, ...] = tuple(c for s in self.signals for c in s.channels)
         self.signal_of_channel = np.repeat(
