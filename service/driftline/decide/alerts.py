@@ -356,6 +356,7 @@ def _data(
             "run_length_target": budget_rows,
         },
         "window": _window(d, cause.signal),
+        "suspicions": _suspicions(d, signal.signal, cause.row),
         "model_version": cause.block.versions[version] if version >= 0 else None,
         "origin": {
             "topic": cause.source.topic,
@@ -375,6 +376,12 @@ def _all_evidence(d: Detection, cause: Cause, episode: Episode) -> list[dict[str
     at_opening = episode.evidence.get(key, now)
     now["detectors"], now["opened_at"] = at_opening["detectors"], at_opening["opened_at"]
     return [now, *(seen for other, seen in episode.evidence.items() if other != key)]
+
+
+def _suspicions(d: Detection, signal: str, row: int) -> list[dict[str, Any]]:
+    """What river's detectors on a signal said up to the deciding row."""
+    seen = [plugin.seen(row) for plugin in d.plugins if plugin.signal == signal]
+    return [{**s, "last": texts.rfc3339(s["last"]) if s["alarms"] else None} for s in seen]
 
 
 def _block(d: Detection, cause: Cause) -> int:

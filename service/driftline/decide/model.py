@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from driftline.config import DetectionSettings, ModelSettings
+from driftline.config.settings import RiverDetector, SignalSettings
 from driftline.decide import alerts as build
 from driftline.decide import texts
 from driftline.decide.alerts import KINDS, Cause, Context
@@ -31,6 +32,7 @@ from driftline.detect.actor import (
     warm_blocks,
 )
 from driftline.detect.kernels.state import CHANNEL_PLAN, KIND_DISMISSED, KIND_OPEN, KIND_RESOLVE, STATUS_OK
+from driftline.detect.plugins import DEFAULT_CHANNELS, Plugin
 from driftline.detect.reference import Reference, build_reference, from_json
 from driftline.detect.rows import raw_columns
 from driftline.detect.signals import Layout
@@ -60,6 +62,7 @@ class Model:
     learn_shards: int = 0  # shards of learning rows on the state topic
     reports: list[Report] = field(default_factory=list)  # since the partition last took them
     notes: list[str] = field(default_factory=list)  # for the log
+    signal_settings: Mapping[str, SignalSettings] = field(default_factory=dict)
 
     @classmethod
     def new(
@@ -84,10 +87,36 @@ class Model:
         self.min_duration, self.tolerance = settings.min_duration_events, settings.tolerance
         self.pinned_rate = own.rows_per_week
         self.actor.window_rows = settings.window_rows
+        self.signal_settings = own.signals
+
+    def attach_plugins(self, stored: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Put the configured detectors of river on their channels, with their stored states if there are."""
+        d = self.actor.detection
+        if d is None:
+            return
+        held = {json.dumps(body["key"]): body for body in stored}
+        before = {json.dumps(plugin.key()): plugin for plugin in d.plugins}
+        d.plugins = []
+        for name, signal in self.signal_settings.items():
+            for wanted in signal.detectors:
+                plugin = _plugin(d.layout, name, wanted)
+                if plugin is None:
+                    self.notes.append(
+                        f'model {self.name}: "{name}" has no channel for {wanted.river}: it does not run'
+                    )
+                    continue
+                key = json.dumps(plugin.key())
+                if key in held:
+                    try:
+                        plugin.restore(held[key])
+                    except MessageError as error:
+                        self.notes.append(f"model {self.name}: {wanted.river} begins anew: {error}")
+                d.plugins.append(before.get(key, plugin))
 
     def settings_changed(self, settings: DetectionSettings, models: Mapping[str, ModelSettings]) -> None:
-        """Adopt another configuration: new thresholds on channels that are OK."""
+        """Adopt another configuration: new thresholds on channels that are OK, other plug-ins."""
         self.configure(settings, models)
+        self.attach_plugins()
         if self.actor.phase is Phase.ACTIVE and self.actor.detection is not None:
             self._plan(self._rate() or self.actor.detection.layout.reference.rows_per_week)
 
@@ -256,6 +285,7 @@ class Model:
         actor.detection = d = new_detection(reference, plan, warming=warming, run_length=lengths[0])
         self._plan_channels(d, range(len(plan)), lengths)
         restart_rings(d)
+        self.attach_plugins()
         actor.phase = Phase.WARMING if warming else Phase.ACTIVE
         actor.learning = actor.later = None
         if reference.origin == "file":
@@ -286,6 +316,7 @@ class Model:
         plan = np.zeros(len(layout.channels), CHANNEL_PLAN)
         plan[: len(d.plan)] = d.plan
         self.actor.detection = more = extend_detection(d, reference, plan)
+        self.attach_plugins()
         rate = self._rate() or reference.rows_per_week
         lengths = Budget.of(layout).run_lengths(rate, self.false_alarms)
         later = range(layout.frozen_channels, len(plan))
@@ -424,6 +455,7 @@ class Model:
             int(d.mismatches.sum()) if d is not None else 0,
             tuple(signals),
             len(d.layout.signals) - d.layout.frozen_signals if d is not None else 0,
+            sum(plugin.alarms for plugin in d.plugins) if d is not None else 0,
         )
 
     def _mean(self, channel: int) -> float:
@@ -441,6 +473,17 @@ class Model:
             return float("nan")
         ref = d.layout.channels[channel]
         return (self._mean(channel) - ref.mean) / ref.sd
+
+
+def _plugin(layout: Layout, signal: str, wanted: RiverDetector) -> Plugin | None:
+    """A detector of river on its channel; None when the signal has no such channel."""
+    for s, spec in zip(layout.signals, layout.specs, strict=True):
+        names = [c.name for c in s.channels]
+        for channel in DEFAULT_CHANNELS if wanted.channel is None else (wanted.channel,):
+            if s.signal == signal and channel in names:
+                index = int(spec["first_channel"]) + names.index(channel)
+                return Plugin.new(signal, channel, index, wanted.river, wanted.args)
+    return None
 
 
 def _direction(seen: Mapping[str, Any]) -> str:

@@ -107,6 +107,7 @@ class ModelView:
     mismatches: int  # cells of another type than the reference's
     signals: tuple[SignalView, ...]
     later_features: int = 0  # watched although the reference did not have them
+    plugin_alarms: int = 0  # of river's detectors; they open nothing
 
 
 @dataclass(frozen=True, slots=True)

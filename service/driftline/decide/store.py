@@ -149,6 +149,7 @@ def model_rows(model: Model) -> Iterator[StateRow]:
         "run_length": d.run_length,
         "active_rows": d.active_rows,
         "later_run_length": d.later_run_length,
+        "plugins": [plugin.to_json() for plugin in d.plugins],
         "window": [d.window.rows, d.window.first_time, d.window.number, d.window.tainted],
     }
     yield _row(
@@ -250,7 +251,8 @@ def _read_model(
     actor.source_rows = {Source(t, p): n for t, p, n in meta["sources"]}
     model.episodes = Episodes.from_json(meta["episodes"])
     if actor.phase in {Phase.WARMING, Phase.ACTIVE}:
-        actor.detection = _read_detection(name, rows)
+        actor.detection, plugins = _read_detection(name, rows)
+        model.attach_plugins(plugins)
         model.reference_dirty = False
     if meta["segments"]:
         segments = [_read_segment(name, rows, i) for i in range(meta["segments"])]
@@ -270,7 +272,8 @@ def _read_segment(name: str, rows: Mapping[bytes, bytes], index: int) -> Segment
     return Segment(columns, arrays["tags"], arrays["values"], arrays["times"])
 
 
-def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> Detection:
+def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> tuple[Detection, list[dict[str, Any]]]:
+    """The detection and the states of its plug-ins, which the settings may not want any more."""
     _, held = snapshot.decode(whole(rows, shard_key(name, "ref")), "ref", {})
     reference = from_json(held["json"].tobytes())
     head, arrays = snapshot.decode(whole(rows, shard_key(name, "win")), "win", RECORDS)
@@ -301,4 +304,4 @@ def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> Detection:
     for codes, new in zip(d.codes, head["codes"], strict=True):
         if codes is not None:
             codes.remember(new)
-    return d
+    return d, head["plugins"]

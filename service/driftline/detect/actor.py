@@ -17,6 +17,7 @@ from driftline.detect.kernels.channels import derive_channels, update_recent
 from driftline.detect.kernels.engine import run_block, tau_live, warm_channels
 from driftline.detect.kernels.state import new_state, new_warmup
 from driftline.detect.kernels.windows import count_window
+from driftline.detect.plugins import Plugin
 from driftline.detect.reference import (
     ROWS_MIN,
     TAU_MAX,
@@ -71,6 +72,7 @@ class Detection:
     window: Window
     later_run_length: float = 0.0  # that of features which appeared later
     active_rows: int = 0  # rows since active
+    plugins: list[Plugin] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -207,6 +209,8 @@ class Actor:
     def _detect(self, d: Detection, block: Block, lo: int, hi: int) -> Applied:
         y, x = self._derive(d, block, lo, hi)
         found = run_block(y, block.event_time, lo, hi, d.plan, d.state)
+        for plugin in d.plugins:
+            plugin.run(y, block.event_time, lo, hi)
         window = d.window
         count_window(y, x, lo, hi, d.layout.specs, d.layout.bins.start, window.counts, window.missing)
         if window.rows == 0:
@@ -357,5 +361,5 @@ def extend_detection(d: Detection, reference: Reference, plan: npt.NDArray[Any])
     more.mismatches[:signals] = d.mismatches
     more.recent_n = d.recent_n
     more.window = d.window.extended(more.layout.bins)
-    more.active_rows = d.active_rows
+    more.active_rows, more.plugins = d.active_rows, d.plugins
     return more

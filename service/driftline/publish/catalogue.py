@@ -55,6 +55,7 @@ DerivedName = Literal[
     "driftline_wasserstein_distance",
     "driftline_chi_squared",
     "driftline_later_features",
+    "driftline_plugin_alarms_total",
     "driftline_series_dropped",
     "driftline_scrape_duration_seconds",
 ]
@@ -256,6 +257,14 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "Features that are watched although they appeared after the reference was frozen; each was learned "
         "from its first rows.",
         "Promote a baseline that has them: until then they share a tenth of the budget of false alarms.",
+    ),
+    Metric(
+        "driftline_plugin_alarms_total",
+        "counter",
+        "alarms",
+        ("model",),
+        "Alarms of the detectors of river that `models.NAME.signals` names; they open no episode.",
+        "Nothing is known of how many are false. They stand in the alerts of their signal, as evidence.",
     ),
     Metric(
         "driftline_alerts_emitted_total",

@@ -15,7 +15,8 @@ from typing import Final
 from driftline.decide.outputs import ModelView, SignalView
 
 STICKY_SECONDS: Final = 3_600.0  # a graph of an hour keeps its lines
-SERIES_PER_MODEL: Final = 8  # state, last event, rows, opened, resolved, dismissed, mismatches, later ones
+# State, last event, rows, opened, resolved, dismissed, mismatches, later features, alarms of plug-ins.
+SERIES_PER_MODEL: Final = 9
 SERIES_PER_SIGNAL: Final = 9  # shift, missing ratio, seven statistics of the last window
 _SEVERITY_ORDER: Final = {"critical": 0, "warning": 1, "info": 2}
 

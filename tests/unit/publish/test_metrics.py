@@ -279,7 +279,7 @@ def test_series_of_ten_thousand_signals_stay_under_the_cap() -> None:
     assert shown.count("driftline_alert_active") == 1_000
     assert len(shown) <= 3_000
     assert len(shown) > 3_000 - 9
-    total = 1_000 + 20 * 8 + 10_000 * 9
+    total = 1_000 + 20 * 9 + 10_000 * 9
     assert found["driftline_series_dropped", ()] == total - len(shown)
     assert found["driftline_signals_firing", (("severity", "warning"),)] == 1_000
 
