@@ -265,9 +265,12 @@ def _numeric_signal(kind: ColumnKind, name: str, tags: U8, values: F64) -> Signa
         if len(rest) >= LOCATION_ROWS_MIN or atom is None:
             u = mid_pit(numeric, x)
             located = u if atom is None else u[x != atom]
-            channels.append(channel_reference("location", located, binary=False))
+            location = channel_reference("location", located, binary=False)
+            channels.append(location)
             channels.append(channel_reference("spread", np.abs(2.0 * located - 1.0), binary=False))
-            channels.append(channel_reference("range", out_of_range(rest), binary=True))
+            # A run of extreme values is one event, also where the reference has none to show it.
+            beyond = channel_reference("range", out_of_range(rest), binary=True)
+            channels.append(replace(beyond, tau=max(beyond.tau, location.tau)))
         size = FINE + (atom is not None)
         placed = numeric_bins(u, None if atom is None else x == atom)
         bins = bin_reference(placed, size, numeric_groups(size))

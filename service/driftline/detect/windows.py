@@ -23,6 +23,7 @@ from driftline.detect.kernels.windows import (
     DF,
     FINE,
     KS,
+    PSI,
     ROWS,
     STATISTICS,
     G,
@@ -143,7 +144,7 @@ class Judgement:
     statistic: F64  # G / design effect
     level: F64  # opens at or above it
     home: F64  # like the reference up to it
-    psi_level: F64  # the level as a PSI of this window
+    psi_level: F64  # the PSI that this window would have at the level (both grow alike)
     chi2_p: F64
     ks_p: F64
 
@@ -171,11 +172,12 @@ def judge(
         shift = pairs * tolerance**2
         alpha = np.minimum(length / run_length, LEVEL_MAX)
         level = noncentral_level(alpha, df, shift)
+        statistic = np.where(usable, statistics[:, G] / design, np.nan)
         return Judgement(
-            np.where(usable, statistics[:, G] / design, np.nan),
+            statistic,
             level,
             noncentral_level(np.full(len(n), HOME), df, shift),
-            level / pairs,
+            level / statistic * statistics[:, PSI],
             np.where(usable, chdtrc(df, statistics[:, CHI2] / design), np.nan),
             np.where(usable, kolmogorov(np.sqrt(pairs) * statistics[:, KS]), np.nan),
         )
