@@ -17,6 +17,7 @@ from driftline.decide import reports, texts
 from driftline.decide.budget import Budget
 from driftline.decide.episodes import Episode, effect_size, paged
 from driftline.decide.outputs import Alert
+from driftline.decide.traffic import TRAFFIC, traffic_seen
 from driftline.detect.actor import Actor, Applied, Detection
 from driftline.detect.kernels.state import FINDING, KIND_OPEN, SOURCE_ADWIN, SOURCE_ESR, SOURCE_PH
 from driftline.detect.reference import QUANTILES, SignalReference, mid_pit
@@ -158,6 +159,63 @@ def without_cause(
         "runbook": context.runbook_url,
     }
     return Alert(ident, data["type"], time_ms, model, signal, offset, data)
+
+
+def traffic(
+    context: Context,
+    actor: Actor,
+    budget: float,
+    episode: Episode,
+    finding: Any,
+    block: Block,
+    source: Source,
+) -> Alert:
+    """The alert of an episode of the model's traffic."""
+    d, row, channel = actor.detection, int(finding["row"]), int(finding["channel"])
+    assert d is not None  # a finding has come from it
+    assert d.rate is not None
+    reference, plan, time = d.rate.reference, d.rate.plan[channel], int(block.event_time[row])
+    seen, opened = traffic_seen(reference, finding), int(finding["kind"]) == KIND_OPEN
+    if opened:
+        learned = d.layout.reference.origin != "file"
+        summary = seen.opened(actor.model, learned, episode.onset_time, time)
+    else:
+        summary = seen.resolved(actor.model, time - episode.opened_time)
+    alert = without_cause(
+        context,
+        actor.model,
+        TRAFFIC,
+        "open" if opened else "resolved",
+        summary,
+        episode=episode,
+        kind="model",
+        time_ms=time,
+        origin=(source, int(block.offset[row])),
+        reference_id=d.layout.reference_id,
+        budget=budget,
+    )
+    evidence = {
+        "channel": seen.channel,
+        "detectors": [_detector("e-detector", finding["e_value"], plan["level"])] if opened else [],
+        "reference_mean": reference.means[channel],
+        "current_mean": seen.mean,
+        "tolerated": list(_tolerated(plan)),
+        "shift_sd": None,
+        "updates": int(finding["onset_updates"]),
+    }
+    data = {
+        **alert.data,
+        "channel": seen.channel,
+        "direction": seen.direction,
+        "evidence": [evidence],
+        "events_since_onset": round(float(finding["mean"]) * int(finding["onset_updates"]) * reference.rows),
+        "budget": {
+            "false_alarms_per_week": budget,
+            "sources": Budget.of(d.layout).sources,
+            "run_length_target": d.run_length,
+        },
+    }
+    return replace(alert, data=data)
 
 
 def onset_of(finding: Any, block: Block, row: int) -> int:

@@ -1,6 +1,6 @@
 """The budget: how many rows may pass between two false openings of one source.
 
-A source is whatever can open an episode of the model: every channel and every window test. All share
+A source is whatever can open an episode of the model: every channel, every window test, traffic. All share
 ``false_alarms_per_week`` alike; features that appear after the reference was frozen share a tenth of their
 own, so that they never make the others deafer or noisier (docs/decisions.md, "Thresholds").
 """
@@ -38,7 +38,8 @@ class Budget:
         tests = [s.bins is not None for s in layout.signals]
         at = layout.frozen_signals
         later = len(layout.channels) - layout.frozen_channels + sum(tests[at:])
-        return cls(layout.frozen_channels + sum(tests[:at]), later)
+        traffic = 2 if layout.reference.rate is not None else 0
+        return cls(layout.frozen_channels + sum(tests[:at]) + traffic, later)
 
     @property
     def sources(self) -> int:

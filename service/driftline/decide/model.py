@@ -17,8 +17,9 @@ from driftline.decide.alerts import KINDS, Cause, Context
 from driftline.decide.budget import Budget, by_signal
 from driftline.decide.episodes import Episode, Episodes, severity
 from driftline.decide.outputs import Alert, ModelView, Report, SignalView
-from driftline.decide.policy import BUCKETS, plan_channel, window_design
+from driftline.decide.policy import BUCKETS, plan_channel, plan_rate, window_design
 from driftline.decide.reports import window_report
+from driftline.decide.traffic import TRAFFIC, traffic_seen
 from driftline.detect.actor import (
     Actor,
     Applied,
@@ -135,8 +136,12 @@ class Model:
             to = lo + self.actor.rows_to_boundary(block, lo, hi)
             applied = self.actor.apply(block, lo, to)
             if applied is not None:
-                for finding in applied.findings:
-                    alert = self._finding(finding, applied, block, progress, context)
+                found = [*((f, True) for f in applied.findings), *((f, False) for f in applied.traffic)]
+                for finding, of_signal in sorted(found, key=lambda f: int(f[0]["row"])):
+                    if of_signal:
+                        alert = self._finding(finding, applied, block, progress, context)
+                    else:
+                        alert = self._traffic(finding, block, progress, context)
                     if alert is not None:
                         out.append(alert)
                 if self.actor.window_full():
@@ -160,6 +165,31 @@ class Model:
         index = int(d.layout.signal_of_channel[channel])
         source = progress[int(block.source[row])].source
         return self._step(d, Cause(block, row, source, applied, finding, index, channel), context)
+
+    def _traffic(
+        self, finding: Any, block: Block, progress: Sequence[Progress], context: Context
+    ) -> Alert | None:
+        """What a finding of the traffic does: opened or resolved, one episode for both directions."""
+        d = self.actor.detection
+        step = self.episodes.finding(TRAFFIC, int(finding["channel"]), int(finding["kind"]))
+        if d is None or d.rate is None or step not in {"open", "resolve"}:
+            return None
+        row = int(finding["row"])
+        if step == "open":
+            seen = traffic_seen(d.rate.reference, finding)
+            episode = self.episodes.begin(
+                TRAFFIC,
+                int(finding["channel"]),
+                opened_time=int(block.event_time[row]),
+                onset_time=build.onset_of(finding, block, row),
+                severity=seen.severity,
+                channel=seen.channel,
+                direction=seen.direction,
+            )
+        else:
+            episode = self.episodes.end(TRAFFIC)
+        source = progress[int(block.source[row])].source
+        return build.traffic(context, self.actor, self.false_alarms, episode, finding, block, source)
 
     def _step(self, d: Detection, cause: Cause, context: Context) -> Alert | None:
         """What a finding does to the episode of its signal."""
@@ -358,6 +388,10 @@ class Model:
                 tau_live=float(d.tau_live[i]),
             )[0]
         d.run_length, d.later_run_length = lengths
+        if d.rate is not None:
+            made = plan_rate(d.rate.reference, run_length=lengths[0], min_duration=self.min_duration)
+            ok = d.rate.state["status"] == STATUS_OK
+            d.rate.plan[ok] = made[ok]
 
     def _rate(self) -> float:
         return self.pinned_rate or self.actor.events_per_week()
@@ -382,7 +416,7 @@ class Model:
         d = self.actor.detection
         if d is None:
             return []
-        kinds = {s.signal: KINDS[s.kind] for s in d.layout.signals}
+        kinds = {s.signal: KINDS[s.kind] for s in d.layout.signals} | {TRAFFIC: "model"}
         out = []
         for signal in list(self.episodes.open):
             episode = self.episodes.end(signal)
@@ -444,6 +478,9 @@ class Model:
                         tuple(d.window.last[len(signals)].tolist()),
                     )
                 )
+            if TRAFFIC in self.episodes.open:
+                severe = self.episodes.open[TRAFFIC].severity
+                signals.append(SignalView(TRAFFIC, "model", severe, float("nan"), float("nan")))
         return ModelView(
             actor.model,
             actor.phase.value,

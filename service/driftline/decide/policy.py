@@ -14,7 +14,8 @@ from scipy.optimize import brentq
 from scipy.special import betainccinv, betaincinv, ndtri
 
 from driftline.detect.actor import Detection
-from driftline.detect.kernels.state import CHANNEL_PLAN
+from driftline.detect.kernels.state import CHANNEL_PLAN, RING
+from driftline.detect.rate import BUCKETS_RUN_MIN, FACTOR, HIGH, LOW, SUB_BUCKET, RateReference
 from driftline.detect.reference import BLOCK_SIZES, ChannelReference, solve_theta
 from driftline.records import F64
 
@@ -142,6 +143,28 @@ def plan_channel(
     row["report_band"] = 2.0 * half_width
     row["window"], row["bucket"] = _window(ref, tau, b, half_width, mhi)
     _scales(row, ref, tau, b, mhi, suspicion)
+    return plan
+
+
+def plan_rate(rate: RateReference, *, run_length: float, min_duration: int) -> npt.NDArray[np.void]:
+    """The plans of ``too-few`` and ``too-many``: the e-detector alone, each to its side.
+
+    ``run_length`` and ``min_duration`` are in rows; an update is a bucket.
+    """
+    plan = np.zeros(2, dtype=CHANNEL_PLAN)
+    low, high = rate.means[LOW] / FACTOR, min(rate.means[HIGH] * FACTOR, BET_MAX)
+    for c, (mlo, mhi) in enumerate(((low, 1.0), (0.0, high))):
+        row: Any = plan[c]
+        lam, bound = lanes(mlo, mhi, rate.sds[c])
+        row["b"], row["mu0"], row["z_raw"] = 1, rate.means[c], 1
+        row["confirm"], row["hold"], row["use_esr"] = CONFIRM, 1, 1
+        row["lanes"], row["level"] = len(lam), max(run_length / rate.rows, RUN_LENGTH_MIN)
+        row["lam"][: len(lam)], row["m"][: len(lam)] = lam, bound
+        row["min_run"] = max(math.ceil(min_duration / rate.rows), BUCKETS_RUN_MIN)
+        row["bucket"], row["window"] = SUB_BUCKET, SUB_BUCKET * RING
+        row["exit_band"] = 0.5 * abs(rate.means[c] - (low if c == LOW else high))
+        row["null_low"], row["null_high"], row["report_band"] = 0.0, 1.0, math.inf
+        row["adwin_delta"], row["ph_lambda"] = 1.0, 1.0
     return plan
 
 

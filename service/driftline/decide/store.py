@@ -29,7 +29,13 @@ from driftline.records import ColumnKind, Source
 
 CHANNELS_A_SHARD: Final = 64
 WINDOW_ARRAYS: Final = ("counts", "missing", "open", "home", "last")
-RECORDS: Final = {"plan": CHANNEL_PLAN, "state": CHANNEL_STATE, "warm": WARMUP}
+RECORDS: Final = {
+    "plan": CHANNEL_PLAN,
+    "state": CHANNEL_STATE,
+    "warm": WARMUP,
+    "rate_plan": CHANNEL_PLAN,
+    "rate_state": CHANNEL_STATE,
+}
 
 
 @dataclass(slots=True)
@@ -149,6 +155,7 @@ def model_rows(model: Model) -> Iterator[StateRow]:
         "run_length": d.run_length,
         "active_rows": d.active_rows,
         "later_run_length": d.later_run_length,
+        "rate": None if d.rate is None else [d.rate.bucket, d.rate.count],
         "plugins": [plugin.to_json() for plugin in d.plugins],
         "window": [d.window.rows, d.window.first_time, d.window.number, d.window.tainted],
     }
@@ -163,6 +170,9 @@ def model_rows(model: Model) -> Iterator[StateRow]:
             "tau_live": d.tau_live.copy(),
             "warm": d.warm.copy(),
             **{f"window_{name}": getattr(d.window, name).copy() for name in WINDOW_ARRAYS},
+            **(
+                {} if d.rate is None else {"rate_plan": d.rate.plan.copy(), "rate_state": d.rate.state.copy()}
+            ),
         },
     )
     for shard in range(-(-len(d.plan) // CHANNELS_A_SHARD)):
@@ -301,6 +311,9 @@ def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> tuple[Detection, 
         setattr(d.window, field_name, arrays[f"window_{field_name}"])
     if len(d.plan) != channels or len(d.state) != channels or d.recent.shape[0] != len(reference.signals):
         raise MessageError("the shards of the model do not fit each other.")
+    if d.rate is not None:
+        d.rate.plan, d.rate.state = arrays["rate_plan"], arrays["rate_state"]
+        d.rate.bucket, d.rate.count = head["rate"]
     for codes, new in zip(d.codes, head["codes"], strict=True):
         if codes is not None:
             codes.remember(new)

@@ -18,6 +18,7 @@ from driftline.detect.kernels.engine import run_block, tau_live, warm_channels
 from driftline.detect.kernels.state import new_state, new_warmup
 from driftline.detect.kernels.windows import count_window
 from driftline.detect.plugins import Plugin
+from driftline.detect.rate import Rate
 from driftline.detect.reference import (
     ROWS_MIN,
     TAU_MAX,
@@ -73,6 +74,7 @@ class Detection:
     later_run_length: float = 0.0  # that of features which appeared later
     active_rows: int = 0  # rows since active
     plugins: list[Plugin] = field(default_factory=list)
+    rate: Rate | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +82,7 @@ class Applied:
     """What a run of rows gave: findings in row order, and the values behind them."""
 
     findings: Findings
+    traffic: Findings  # of the rate's two channels
     values: F64  # (S, hi) by row of the block: a numeric value or a category code, NaN when missing
     lo: int  # rows lo..hi of the block were applied
     hi: int
@@ -209,6 +212,7 @@ class Actor:
     def _detect(self, d: Detection, block: Block, lo: int, hi: int) -> Applied:
         y, x = self._derive(d, block, lo, hi)
         found = run_block(y, block.event_time, lo, hi, d.plan, d.state)
+        traffic = found[:0] if d.rate is None else d.rate.run(block.event_time, lo, hi)
         for plugin in d.plugins:
             plugin.run(y, block.event_time, lo, hi)
         window = d.window
@@ -221,7 +225,7 @@ class Actor:
             self.later = LearningRows()
         if self.later is not None:
             self.later.append(block, lo, hi, d.layout.unknown_columns(block))
-        return Applied(found, x, lo, hi)
+        return Applied(found, traffic, x, lo, hi)
 
     def keep_recent(self, applied: Applied) -> None:
         """Move the values of a run into the rings, after its findings were dealt with."""
@@ -348,6 +352,7 @@ def new_detection(
         warm_rows(reference) if warming else 0,
         run_length,
         Window.new(layout.bins),
+        rate=None if reference.rate is None else Rate.new(reference.rate),
     )
 
 
@@ -361,5 +366,5 @@ def extend_detection(d: Detection, reference: Reference, plan: npt.NDArray[Any])
     more.mismatches[:signals] = d.mismatches
     more.recent_n = d.recent_n
     more.window = d.window.extended(more.layout.bins)
-    more.active_rows, more.plugins = d.active_rows, d.plugins
+    more.active_rows, more.plugins, more.rate = d.active_rows, d.plugins, d.rate
     return more

@@ -25,6 +25,7 @@ from driftline.detect.bins import (
     numeric_groups,
 )
 from driftline.detect.kernels.windows import FINE
+from driftline.detect.rate import RateReference, check_rate, rate_reference
 from driftline.errors import MessageError
 from driftline.records import F64, FEATURES_MAX, I64, NAME_CHARS_MAX, U8, ColumnKind, Tag
 
@@ -120,6 +121,7 @@ class Reference:
     time_ordered: bool
     rows_per_week: float
     signals: tuple[SignalReference, ...]
+    rate: RateReference | None = None  # None: the rows were not all the traffic of their time, or too few
 
     @property
     def id(self) -> str:
@@ -386,7 +388,8 @@ def build_reference(
     first, last = int(times.min()), int(times.max())
     week_ms = 7 * 24 * 3600 * 1000
     rate = rows * week_ms / (last - first) if last > first else 0.0
-    return Reference(model, origin, rows, first, last, time_ordered, rate, tuple(signals))
+    traffic = rate_reference(times) if time_ordered else None
+    return Reference(model, origin, rows, first, last, time_ordered, rate, tuple(signals), traffic)
 
 
 def signal_reference(column: RawColumn) -> SignalReference | None:
@@ -418,9 +421,14 @@ def from_json(text: bytes | str | Mapping[str, Any]) -> Reference:
     try:
         body = dict(text) if isinstance(text, Mapping) else dict(json.loads(text))
         version = body.pop("format")
-        listed = body.pop("signals")
+        listed, rate = body.pop("signals"), body.pop("rate")
         signals = tuple(_signal_from(s) for s in listed) if version == FORMAT_VERSION else ()
-        reference = Reference(**body, signals=signals)
+        traffic = (
+            None
+            if rate is None
+            else RateReference(**{**rate, "means": tuple(rate["means"]), "sds": tuple(rate["sds"])})
+        )
+        reference = Reference(**body, signals=signals, rate=traffic)
     except (KeyError, TypeError, ValueError) as error:
         raise MessageError(f"not a baseline: {type(error).__name__}: {error}.") from error
     if version != FORMAT_VERSION:
@@ -457,6 +465,8 @@ def _check(reference: Reference) -> None:
     """Refuse what would make the kernels read out of bounds or divide by nothing."""
     if not 1 <= len(reference.signals) <= FEATURES_MAX:
         raise MessageError(f"baseline of {reference.model}: {len(reference.signals)} signals.")
+    if reference.rate is not None and not check_rate(reference.rate):
+        raise MessageError(f"baseline of {reference.model}: the rate is out of range.")
     for s in reference.signals:
         where = f"baseline of {reference.model}, signal {s.signal!r}"
         if len(s.name) > NAME_CHARS_MAX or not s.channels:

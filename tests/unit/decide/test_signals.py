@@ -250,3 +250,29 @@ def test_a_boolean_feature_is_two_categories() -> None:
     alerts = run(learned, rows)
     assert brief(alerts)[0][:2] == ("opened", "x")
     assert 10_000 < alerts[0].row < 10_600
+
+
+# --- traffic ------------------------------------------------------------------------------------------------
+
+
+def test_traffic_is_an_episode_of_the_model() -> None:
+    """A tenth of the events for a while: opened, resolved, in words; the same through restarts."""
+    rng = np.random.default_rng(9)
+    reference = file_reference({"x": rng.normal(size=20_000)})
+    rows = block({"x": rng.normal(size=30_000)})
+    gaps = np.where((np.arange(30_000) > 8_000) & (np.arange(30_000) < 16_000), 100, 10)
+    rows = replace(rows, event_time=np.cumsum(gaps).astype(np.int64))
+    alerts = run(new_model(reference), rows)
+    assert brief(alerts) == [
+        ("opened", "driftline.traffic", "too-few"),
+        ("resolved", "driftline.traffic", "too-few"),
+    ]
+    opened, resolved = alerts
+    assert 8_000 < opened.row < 14_000
+    assert 16_000 < resolved.row < 24_000
+    summary = str(opened.data["summary"])
+    assert summary.startswith("m: traffic is lower than in training: 6")
+    assert "events a minute, was 6,000 (down to 1,500 tolerated), since about 00:01 UTC" in summary
+    assert opened.data["signal_kind"] == "model"
+    _, again = in_steps(new_model(reference), rows, 1_111)
+    assert again == alerts
