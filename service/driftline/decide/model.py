@@ -10,14 +10,15 @@ from typing import Any, Final
 import numpy as np
 
 from driftline.config import DetectionSettings, ModelSettings
-from driftline.config.settings import RiverDetector, SignalSettings
+from driftline.config.settings import SignalSettings
 from driftline.decide import alerts as build
 from driftline.decide import texts
 from driftline.decide.alerts import KINDS, Cause, Context
 from driftline.decide.budget import Budget, by_signal
 from driftline.decide.episodes import Episode, Episodes, severity
 from driftline.decide.outputs import Alert, ModelView, Report, SignalView
-from driftline.decide.policy import BUCKETS, plan_channel, plan_rate, window_design
+from driftline.decide.plugins import attached
+from driftline.decide.policy import BUCKETS, plan_detection, window_design
 from driftline.decide.reports import window_report
 from driftline.decide.traffic import TRAFFIC, traffic_seen
 from driftline.detect.actor import (
@@ -33,7 +34,6 @@ from driftline.detect.actor import (
     warm_blocks,
 )
 from driftline.detect.kernels.state import CHANNEL_PLAN, KIND_DISMISSED, KIND_OPEN, KIND_RESOLVE, STATUS_OK
-from driftline.detect.plugins import DEFAULT_CHANNELS, Plugin
 from driftline.detect.reference import Reference, build_reference, from_json
 from driftline.detect.rows import raw_columns
 from driftline.detect.signals import Layout
@@ -95,24 +95,8 @@ class Model:
         d = self.actor.detection
         if d is None:
             return
-        held = {json.dumps(body["key"]): body for body in stored}
-        before = {json.dumps(plugin.key()): plugin for plugin in d.plugins}
-        d.plugins = []
-        for name, signal in self.signal_settings.items():
-            for wanted in signal.detectors:
-                plugin = _plugin(d.layout, name, wanted)
-                if plugin is None:
-                    self.notes.append(
-                        f'model {self.name}: "{name}" has no channel for {wanted.river}: it does not run'
-                    )
-                    continue
-                key = json.dumps(plugin.key())
-                if key in held:
-                    try:
-                        plugin.restore(held[key])
-                    except MessageError as error:
-                        self.notes.append(f"model {self.name}: {wanted.river} begins anew: {error}")
-                d.plugins.append(before.get(key, plugin))
+        d.plugins, notes = attached(d, self.signal_settings, stored)
+        self.notes += [f"model {self.name}: {note}" for note in notes]
 
     def settings_changed(self, settings: DetectionSettings, models: Mapping[str, ModelSettings]) -> None:
         """Adopt another configuration: new thresholds on channels that are OK, other plug-ins."""
@@ -377,21 +361,14 @@ class Model:
 
     def _plan_channels(self, d: Detection, channels: Sequence[int], lengths: tuple[float, float]) -> None:
         """New thresholds on some channels, for the run lengths of frozen and of later ones."""
-        sources = Budget.of(d.layout).sources
-        for i in channels:
-            d.plan[i] = plan_channel(
-                d.layout.channels[i],
-                sources=sources,
-                run_length=lengths[i >= d.layout.frozen_channels],
-                min_duration=self.min_duration,
-                tolerance=self.tolerance,
-                tau_live=float(d.tau_live[i]),
-            )[0]
-        d.run_length, d.later_run_length = lengths
-        if d.rate is not None:
-            made = plan_rate(d.rate.reference, run_length=lengths[0], min_duration=self.min_duration)
-            ok = d.rate.state["status"] == STATUS_OK
-            d.rate.plan[ok] = made[ok]
+        plan_detection(
+            d,
+            channels,
+            lengths,
+            sources=Budget.of(d.layout).sources,
+            min_duration=self.min_duration,
+            tolerance=self.tolerance,
+        )
 
     def _rate(self) -> float:
         return self.pinned_rate or self.actor.events_per_week()
@@ -510,17 +487,6 @@ class Model:
             return float("nan")
         ref = d.layout.channels[channel]
         return (self._mean(channel) - ref.mean) / ref.sd
-
-
-def _plugin(layout: Layout, signal: str, wanted: RiverDetector) -> Plugin | None:
-    """A detector of river on its channel; None when the signal has no such channel."""
-    for s, spec in zip(layout.signals, layout.specs, strict=True):
-        names = [c.name for c in s.channels]
-        for channel in DEFAULT_CHANNELS if wanted.channel is None else (wanted.channel,):
-            if s.signal == signal and channel in names:
-                index = int(spec["first_channel"]) + names.index(channel)
-                return Plugin.new(signal, channel, index, wanted.river, wanted.args)
-    return None
 
 
 def _direction(seen: Mapping[str, Any]) -> str:

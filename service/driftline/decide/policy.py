@@ -6,6 +6,7 @@ Formulas: docs/decisions.md, "A channel" and "Update"; each constant below has i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.optimize import brentq
 from scipy.special import betainccinv, betaincinv, ndtri
 
 from driftline.detect.actor import Detection
-from driftline.detect.kernels.state import CHANNEL_PLAN, RING
+from driftline.detect.kernels.state import CHANNEL_PLAN, RING, STATUS_OK
 from driftline.detect.rate import BUCKETS_RUN_MIN, FACTOR, HIGH, LOW, SUB_BUCKET, RateReference
 from driftline.detect.reference import BLOCK_SIZES, ChannelReference, solve_theta
 from driftline.records import F64
@@ -166,6 +167,35 @@ def plan_rate(rate: RateReference, *, run_length: float, min_duration: int) -> n
         row["null_low"], row["null_high"], row["report_band"] = 0.0, 1.0, math.inf
         row["adwin_delta"], row["ph_lambda"] = 1.0, 1.0
     return plan
+
+
+def plan_detection(
+    d: Detection,
+    channels: Sequence[int],
+    lengths: tuple[float, float],
+    *,
+    sources: int,
+    min_duration: int,
+    tolerance: float,
+) -> None:
+    """New thresholds on some channels, and on traffic where it is OK.
+
+    ``lengths`` are the run lengths of frozen and of later channels, in rows.
+    """
+    for i in channels:
+        d.plan[i] = plan_channel(
+            d.layout.channels[i],
+            sources=sources,
+            run_length=lengths[i >= d.layout.frozen_channels],
+            min_duration=min_duration,
+            tolerance=tolerance,
+            tau_live=float(d.tau_live[i]),
+        )[0]
+    d.run_length, d.later_run_length = lengths
+    if d.rate is not None:
+        made = plan_rate(d.rate.reference, run_length=lengths[0], min_duration=min_duration)
+        ok = d.rate.state["status"] == STATUS_OK
+        d.rate.plan[ok] = made[ok]
 
 
 def window_design(d: Detection) -> F64:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from driftline.decide.outputs import Report
-from driftline.errors import BugError
+from driftline.publish.text import json_bytes
 from driftline.records import OutputRecord
 
 
@@ -13,14 +11,7 @@ def encode(report: Report) -> OutputRecord:
     """The record of a report, keyed by model.
 
     Raises:
-        BugError: the data is not JSON-ready, against the contract of ``decide.outputs``.
+        BugError: see ``json_bytes``.
     """
-    try:
-        value = json.dumps(
-            dict(report.data), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode()
-    except (TypeError, ValueError) as error:
-        raise BugError(f"report {report.id} of {report.model} cannot be encoded: {error}") from error
-    return OutputRecord(
-        key=report.model.encode(), value=value, headers=(("content-type", b"application/json"),)
-    )
+    value = json_bytes(report.data, f"report {report.id} of {report.model}")
+    return OutputRecord(report.model.encode(), value, (("content-type", b"application/json"),))

@@ -119,3 +119,13 @@ def test_missing_values_are_not_fed() -> None:
     y = np.array([[0.1, np.nan, 0.2, np.nan]])
     plugin.run(y, np.arange(4), 0, 4)
     assert plugin.detector.n == 2
+
+
+def test_the_same_setting_twice_is_one_detector() -> None:
+    """Else one object would be fed every value twice after the settings changed."""
+    twice = ModelSettings.model_validate({"signals": {"x": {"detectors": [{"river": "KSWIN"}] * 2}}})
+    model = Model.new("m", DetectionSettings(), {"m": twice}, learn=True)
+    model._install(file_reference({"x": np.random.default_rng(3).normal(size=600)}), warming=False)
+    model.settings_changed(DetectionSettings(), {"m": twice})
+    assert model.actor.detection is not None
+    assert [p.name for p in model.actor.detection.plugins] == ["KSWIN"]
