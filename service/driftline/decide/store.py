@@ -234,7 +234,11 @@ def _learning_rows(model: Model) -> list[StateRow]:
 def read_model(
     name: str, rows: Mapping[bytes, bytes], settings: DetectionSettings, models: Mapping[str, ModelSettings]
 ) -> tuple[Model, str]:
-    """A model from its shards; when they are unreadable a new one that learns again, and what is wrong."""
+    """A model from its shards; when they are unreadable a new one that learns again, and what is wrong.
+
+    Raises:
+        FatalError: CONFIG, a newer version wrote them.
+    """
     try:
         return _read_model(name, rows, settings, models), ""
     except (MessageError, KeyError, TypeError, ValueError) as error:
@@ -282,6 +286,16 @@ def _read_segment(name: str, rows: Mapping[bytes, bytes], index: int) -> Segment
     return Segment(columns, arrays["tags"], arrays["values"], arrays["times"])
 
 
+def _not_newer(name: str, version: int) -> None:
+    """Stop before the state of a newer version is set aside as if it were broken."""
+    if version > STATE_VERSION:
+        raise FatalError(
+            ExitCode.CONFIG,
+            f"model {name}: detector state of version {version}, this one reads up to {STATE_VERSION}.",
+            remedy="Run the Driftline that wrote it or a later one.",
+        )
+
+
 def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> tuple[Detection, list[dict[str, Any]]]:
     """The detection and the states of its plug-ins, which the settings may not want any more."""
     _, held = snapshot.decode(whole(rows, shard_key(name, "ref")), "ref", {})
@@ -291,7 +305,9 @@ def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> tuple[Detection, 
     plans, states = [], []
     for shard in range(-(-channels // CHANNELS_A_SHARD)):
         kind = f"det.{shard}"
-        part_head, part = snapshot.decode(whole(rows, shard_key(name, kind)), kind, RECORDS)
+        value = whole(rows, shard_key(name, kind))
+        _not_newer(name, snapshot.header(value, kind)["state_version"])
+        part_head, part = snapshot.decode(value, kind, RECORDS)
         if part_head["state_version"] != STATE_VERSION:
             raise MessageError(
                 f"detector state version {part_head['state_version']}, this one is {STATE_VERSION}."

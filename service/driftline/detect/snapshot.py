@@ -42,6 +42,23 @@ def encode(kind: str, header: Mapping[str, Any], arrays: Arrays) -> bytes:
     return MAGIC + struct.pack("<I", google_crc32c.value(rest)) + rest
 
 
+def header(value: bytes, kind: str) -> dict[str, Any]:
+    """The header of a shard alone, whatever the layout of its arrays.
+
+    Raises:
+        MessageError: wrong checksum, not a snapshot, no header.
+    """
+    if len(value) < HEADER.size or len(value) > UNPACKED_BYTES_MAX or value[:4] != MAGIC:
+        raise MessageError(f"snapshot {kind}: not a snapshot.")
+    _, crc, header_bytes, _ = HEADER.unpack_from(value)
+    if google_crc32c.value(value[8:]) != crc:
+        raise MessageError(f"snapshot {kind}: checksum does not match, the record is corrupt.")
+    try:
+        return dict(json.loads(value[HEADER.size : HEADER.size + header_bytes]))
+    except (ValueError, TypeError) as error:
+        raise MessageError(f"snapshot {kind}: {error}.") from error
+
+
 def decode(
     value: bytes, kind: str, records: Mapping[str, np.dtype[Any]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -50,26 +67,22 @@ def decode(
     Raises:
         MessageError: wrong checksum, another kind, a newer format, or sizes that do not fit.
     """
-    if len(value) < HEADER.size or len(value) > UNPACKED_BYTES_MAX or value[:4] != MAGIC:
-        raise MessageError(f"snapshot {kind}: not a snapshot.")
-    _, crc, header_bytes, raw_bytes = HEADER.unpack_from(value)
-    if google_crc32c.value(value[8:]) != crc:
-        raise MessageError(f"snapshot {kind}: checksum does not match, the record is corrupt.")
+    head = header(value, kind)
+    _, _, header_bytes, raw_bytes = HEADER.unpack_from(value)
     if raw_bytes > UNPACKED_BYTES_MAX:
         raise MessageError(f"snapshot {kind}: {raw_bytes} bytes unpacked, at most {UNPACKED_BYTES_MAX}.")
     end = HEADER.size + header_bytes
     try:
-        header: dict[str, Any] = json.loads(value[HEADER.size : end])
-        if header["v"] > FORMAT_VERSION:
+        if head["v"] > FORMAT_VERSION:
             raise MessageError(
-                f"snapshot {kind}: format {header['v']}, this version reads up to {FORMAT_VERSION}.",
+                f"snapshot {kind}: format {head['v']}, this version reads up to {FORMAT_VERSION}.",
                 remedy="A newer Driftline wrote it: run that version or a later one.",
             )
-        if header["kind"] != kind:
-            raise MessageError(f"snapshot {kind}: holds {header['kind']!r}.")
+        if head["kind"] != kind:
+            raise MessageError(f"snapshot {kind}: holds {head['kind']!r}.")
         packed = value[end:]
         raw = bytes(cramjam.lz4.decompress_block(packed, output_len=raw_bytes)) if raw_bytes else b""
-        return header, _arrays(header, raw, records, kind)
+        return head, _arrays(head, raw, records, kind)
     except (KeyError, ValueError, TypeError, cramjam.DecompressionError) as error:
         raise MessageError(f"snapshot {kind}: {error}.") from error
 
