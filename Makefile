@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports bench quality bench-peers chaos lock clean
+.PHONY: help setup demo test check lint types imports bench quality bench-peers chaos fuzz lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -42,6 +42,9 @@ bench-peers: setup ## the same work by Faust + river, hand-written loops and Kaf
 
 chaos: setup ## kill workers under load and count every row; ARGS="--help" for more
 	$(BIN)/python tests/chaos/run.py $(ARGS)
+
+fuzz: setup ## hostile input against every reader of bytes; ARGS="--seconds 60" or "--help"
+	$(BIN)/python tests/fuzz/run.py $(ARGS)
 
 UV_LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet

@@ -23,6 +23,13 @@ class MessageError(DriftlineError):
     """A record is not what its topic promises (an envelope with a wrong checksum, a snapshot cut short)."""
 
 
+class NewerFormatError(MessageError):
+    """A later version of Driftline wrote it: nothing is wrong with it, and nothing may be guessed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, remedy="Run that version or a later one.")
+
+
 class OperatorError(DriftlineError):
     """The operator can mend it: configuration, missing topics, permissions, a file that is not there."""
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from driftline.config import MappingSettings
+from driftline.ingest.decode.mapping import NATIVE, FieldMapping
 from driftline.ingest.decode.native import NativeDecoder, warm
 from driftline.records import RecordChunk, Source
 
@@ -58,9 +60,39 @@ def event(
     ).encode()
 
 
-def decoder(*, fast: bool = True) -> NativeDecoder:
+def decoder(*, fast: bool = True, mapping: FieldMapping = NATIVE) -> NativeDecoder:
     """Any model, no judgement of age."""
-    return NativeDecoder(fixed_model=None, allowed_models=None, max_event_age_ms=None, fast=fast)
+    return NativeDecoder(
+        fixed_model=None, allowed_models=None, max_event_age_ms=None, fast=fast, mapping=mapping
+    )
+
+
+MAPPED = MappingSettings.model_validate({
+    "model": "/meta/model_name", "id": "/request_id", "time": "/ts", "model_version": "/meta/version",
+    "features": {"*": "/payload/inputs", "income": "/customer/finance/income"},
+    "score": "/output/score", "class": "/output/label",
+})  # fmt: skip
+
+
+def mapped(event: bytes) -> bytes:
+    """The same event as another producer would write it, with an object and an array that nobody needs."""
+    e = json.loads(event)
+    features = dict(e["features"])
+    income = features.pop("feature_00")
+    return json.dumps(
+        {
+            "meta": {
+                "model_name": e["model"],
+                "version": e["model_version"],
+                "host": {"name": "a", "pod": 1},
+            },
+            "request_id": e["id"],
+            "ts": e["time"],
+            "payload": {"inputs": features, "raw": [1, 2, 3]},
+            "customer": {"finance": {"income": income}},
+            "output": {"score": e["prediction"]["score"], "label": e["prediction"]["class"]},
+        }
+    ).encode()
 
 
 def best(run: Callable[[], object], times: int) -> float:
@@ -82,13 +114,15 @@ def main() -> None:
     plain = [event(rng, i, digits=6, shuffle=False) for i in range(EVENTS)]
     hard = [event(rng, i, digits=None, shuffle=True) for i in range(EVENTS)]
     many = [event(rng, i, digits=6, shuffle=False, model=f"model-{i % 50}") for i in range(500)]
-    for name, values, sources in (
-        ("6 digits, one key order", plain, 1),
-        ("6 digits, 8 sources", plain, 8),
-        ("17 digits, any key order", hard, 1),
+    fields = FieldMapping.of(MAPPED)
+    for name, values, sources, mapping in (
+        ("6 digits, one key order", plain, 1, NATIVE),
+        ("6 digits, 8 sources", plain, 8, NATIVE),
+        ("17 digits, any key order", hard, 1, NATIVE),
+        ("6 digits, mapped", [mapped(e) for e in plain], 1, fields),
     ):
         chunk = chunk_of(values, sources)
-        fast = decoder()
+        fast = decoder(mapping=mapping)
         cold = best(lambda f=fast, c=chunk: f.decode(c), 1)  # type: ignore[misc]
         seconds = best(lambda f=fast, c=chunk: f.decode(c), 7)  # type: ignore[misc]
         size = sum(map(len, values)) / EVENTS

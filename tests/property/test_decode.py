@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.ingest.decode import Decoded, NativeDecoder, hash_id
+from driftline.ingest.decode import Decoded, NativeDecoder
 from driftline.records import ColumnKind, RecordChunk, Source
+from oracle.events import AGE, oracle
 
 T0 = 1_795_428_000_000
-AGE = 7 * 86_400_000
 SOURCES = (Source("t", 0), Source("t", 1))
 TAGS = ("absent", "null", "number", "string", "bool", "invalid", "nested")
 
@@ -98,187 +96,6 @@ def exact(a: Decoded, b: Decoded) -> None:
             left, right = getattr(x, name), getattr(y, name)
             assert left.dtype == right.dtype
             assert left.tobytes() == right.tobytes(), name
-
-
-# --- the oracle: what the format says, written again, one record at a time
-
-
-class Duplicate(Exception):  # noqa: N818
-    """A key twice in one object."""
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({k for k, _ in pairs}) != len(pairs):
-        raise Duplicate
-    return dict(pairs)
-
-
-def _depth(text: str) -> int:
-    text = re.sub(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', "", text, flags=re.DOTALL)
-    deepest = depth = 0
-    for c in text:
-        depth += (c in "[{") - (c in "]}")
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _cell(value: Any) -> tuple[str, Any]:
-    if value is None:
-        return "null", None
-    if isinstance(value, bool):
-        return "bool", np.float64(value).tobytes().hex()
-    if isinstance(value, tuple):  # ("number", text)
-        text = value[1]
-        if len(text) > 32 or "N" in text or "I" in text:
-            return "invalid", None
-        if re.fullmatch(r"-?\d+", text):
-            return (
-                ("number", np.float64(int(text)).tobytes().hex())
-                if abs(int(text)) <= 2**53
-                else ("invalid", None)
-            )
-        number = float(text)
-        if number in (float("inf"), float("-inf")):
-            return "invalid", None
-        return "number", np.float64(number or 0.0).tobytes().hex()
-    if isinstance(value, str):
-        if len(value.encode("utf-8", "surrogatepass")) > 256 or re.search("[\ud800-\udfff]", value):
-            return "invalid", None
-        return "string", value
-    return "nested", None
-
-
-def _name_ok(name: str) -> bool:
-    bidi = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-    return (
-        1 <= len(name) <= 128
-        and unicodedata.normalize("NFC", name) == name
-        and not any(unicodedata.category(c) in ("Cc", "Cs") or c in bidi for c in name)
-    )
-
-
-def _rfc3339(text: str) -> int | None:
-    m = re.fullmatch(r"([0-9-]{10})[Tt ]([0-9:]{6})([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})", text)
-    if m is None or int(m[3]) > 60:
-        return None
-    zone = "+00:00" if m[5] in "Zz" else m[5]
-    if int(zone[1:3]) > 23 or int(zone[4:]) > 59:
-        return None
-    try:
-        start = datetime.strptime(f"{m[1]}T{m[2]}00", "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    sign = -1 if zone[0] == "-" else 1
-    seconds = int(m[3]) - sign * (int(zone[1:3]) * 3600 + int(zone[4:]) * 60)
-    ms = (start - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-    ms += seconds * 1000 + int((m[4] or ".")[1:4].ljust(3, "0"))
-    return ms if -62_135_596_800_000 <= ms <= 253_402_300_799_999 else None
-
-
-def oracle(raw: bytes, stamp: int, allowed: frozenset[str] | None) -> str | tuple[Any, ...]:
-    """A reject code, or (model, event time, version, id hash, cells, counts)."""
-    if len(raw) > 1 << 20:
-        return "too_large"
-    try:
-        text = raw.decode("utf-8", "strict")
-    except UnicodeDecodeError:
-        return "not_utf8"
-    if _depth(text) > 8:
-        return "too_deep"
-
-    def number(token: str) -> tuple[str, str]:
-        return ("number", token)
-
-    try:
-        record = json.loads(
-            text, object_pairs_hook=_pairs, parse_int=number, parse_float=number, parse_constant=number
-        )
-    except Duplicate:
-        return "duplicate_key"
-    except json.JSONDecodeError:
-        return "syntax"
-    if not isinstance(record, dict):
-        return "not_object"
-    counts: Counter[str] = Counter()
-    model = record.get("model")
-    if model is None:
-        return "model_missing"
-    if not isinstance(model, str) or not re.fullmatch(r"[A-Za-z0-9_.:-]{1,128}", model):
-        return "model_invalid"
-    if allowed is not None and model not in allowed:
-        return "model_unknown"
-    time = record.get("time")
-    when: int | None = stamp
-    if isinstance(time, tuple):
-        small = len(time[1]) <= 32 and re.fullmatch(r"-?\d+", time[1])
-        when = int(time[1]) if small and -62_135_596_800_000 <= int(time[1]) <= 253_402_300_799_999 else None
-    elif isinstance(time, str):
-        when = _rfc3339(time)
-    elif time is not None:
-        when = None
-    if when is None:
-        return "time_invalid"
-    if stamp >= 0 and when > stamp + 300_000:
-        return "time_future"
-    if stamp >= 0 and when < stamp - AGE:
-        return "time_late"
-    return (model, when, *_fields(record, counts), counts)
-
-
-def _fields(
-    record: dict[str, Any], counts: Counter[str]
-) -> tuple[str | None, int, dict[tuple[str, str], Any]]:
-    ident = record.get("id")
-    if isinstance(ident, tuple):
-        integer = len(ident[1]) <= 32 and re.fullmatch(r"-?\d+", ident[1])
-        ident = str(int(ident[1])) if integer else False
-    if ident is not None and not isinstance(ident, str):
-        counts["bad_id"] += 1
-        ident = None
-    counts["no_id"] += not ident
-    version = record.get("model_version")
-    if isinstance(version, tuple):
-        integer = len(version[1]) <= 32 and re.fullmatch(r"-?\d+", version[1])
-        version = str(int(version[1])) if integer and abs(int(version[1])) <= 2**53 else False
-    if version is not None and not (isinstance(version, str) and _name_ok(version)):
-        counts["bad_version"] += 1
-        version = None
-    cells: dict[tuple[str, str], Any] = {}
-    features = record.get("features")
-    if isinstance(features, dict):
-        for name, value in features.items():
-            if not _name_ok(name):
-                counts["bad_name"] += 1
-                continue
-            cells["FEATURE", name] = _cell(value)
-            counts[f"nested:{name}"] += cells["FEATURE", name][0] == "nested"
-    elif features is not None:
-        counts["bad_features"] += 1
-    given = record.get("prediction")
-    if isinstance(given, dict):
-        for name, kind in (("score", "SCORE"), ("class", "CLASS")):
-            if name in given:
-                cells[kind, ""] = _cell(given[name])
-                counts[f"nested:prediction.{name}"] += cells[kind, ""][0] == "nested"
-        likely = _likely(given.get("probabilities"), counts)
-        if likely is not None and "class" not in given:
-            cells["CLASS", ""] = _cell(likely)
-    elif isinstance(given, list):
-        counts["nested:prediction"] += 1
-    elif given is not None:
-        cells["CLASS" if isinstance(given, (str, bool)) else "SCORE", ""] = _cell(given)
-    counts["invalid"] += sum(tag == "invalid" for tag, _ in cells.values())
-    return version, hash_id((ident or "").encode("utf-8", "surrogatepass")), cells
-
-
-def _likely(given: Any, counts: Counter[str]) -> str | None:
-    if not isinstance(given, dict):
-        counts["bad_probabilities"] += given is not None
-        return None
-    counts["bad_name"] += sum(not _name_ok(name) for name in given)
-    sizes = {n: _cell(v) for n, v in given.items() if _name_ok(n)}
-    numbers = {n: np.frombuffer(bytes.fromhex(h))[0] for n, (tag, h) in sizes.items() if tag == "number"}
-    return max(numbers, key=lambda n: numbers[n]) if numbers else None
 
 
 # --- inputs

@@ -128,6 +128,54 @@ def test_mistakes_are_named(load: Load, text: str, parts: list[str]) -> None:
         assert part in found
 
 
+MAPPED = "inputs: [{topic: t, mapping: "
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (
+            "{model: meta.name, score: /s}}]",
+            "'meta.name' is no JSON Pointer: write '/meta/name'",
+        ),
+        ("{model: /m, score: /a~2b}}]", "mapping.score: '/a~2b' is no JSON Pointer: write ~ as ~0"),
+        ("{model: /m, score: /1/2/3/4/5/6/7/8/9}}]", "has 9 steps, a record has at most 8 levels"),
+        ("{modle: /m, score: /s}}]", "inputs.0.mapping.modle: unknown key, did you mean 'model'?"),
+        ("{model: /m, clas: /s}}]", "inputs.0.mapping.clas: unknown key, did you mean 'class'?"),
+        ("{model: /m, id: /x, time: /x, score: /s}}]", "id and time are both '/x': remove one"),
+        ("{model: /m, features: {a: /x, b: /x}}}]", "features.a and features.b are both '/x'"),
+        ("{model: /m, score: /o, class: /o/c}}]", "score is '/o', and class is inside it"),
+        (
+            "{model: /m, score: /s, features: {'*': '', a: /x, b: /x/y}}}]",
+            "features.a is '/x', and",
+        ),
+        ("{model: '', score: /s}}]", "model is '', the whole record: only features can be that"),
+        ("{model: /m, id: /i}}]", "maps neither a feature nor a score or class: there is nothing to watch"),
+        ("{score: /s}}]", "inputs.0: topic t can never give a model: set mapping.model, or model"),
+        ("{model: /m, score: /s}, model: x}]", "mapping.model '/m' is never read: remove one"),
+        ("{model: /m, features: {a: 5}}}]", "mapping.features.a: 5: input should be a valid string"),
+        ("{model: /m, features: {'': /x}}}]", "mapping.features"),
+        ("/m}]", "inputs.0.mapping"),
+    ],
+)
+def test_mistakes_in_a_mapping_are_named(load: Load, text: str, part: str) -> None:
+    """At start: where, what, and what to do."""
+    assert part in message(load, MODELS + MAPPED + text)
+
+
+def test_a_mapping(load: Load) -> None:
+    """Features as one object, singly, or both; ~1 and ~0 are / and ~."""
+    text = "{id: /a~1b/c~0d, class: /k, features: {'*': /f, zip: /f/address/0}}, model: m}]"
+    mapping = load(MODELS + MAPPED + text).inputs[0].mapping
+    assert mapping is not None
+    assert mapping.paths() == {
+        "id": ("a/b", "c~d"), "class": ("k",), "features.*": ("f",), "features.zip": ("f", "address", "0")
+    }  # fmt: skip
+    mapping = load(MODELS + MAPPED + "{model: /m, features: ''}}]").inputs[0].mapping
+    assert mapping is not None
+    assert mapping.paths() == {"model": ("m",), "features.*": ()}
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [

@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
-import gzip
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from driftline.errors import OperatorError
 
 if TYPE_CHECKING:
     from driftline.config import Settings
+    from driftline.ingest.decode import Decoder
+    from driftline.ingest.files import EventFiles
 
 
-@contextmanager
-def opened(files: Sequence[Path]) -> Iterator[Iterator[IO[bytes]]]:
-    """The files one after the other; ``-`` is standard input, ``*.gz`` is decompressed.
-
-    All are looked at before the first is read, so that a wrong name is not found after an hour.
+def event_files(
+    files: Sequence[Path], settings: Settings, decoder: Decoder, columns: Sequence[str], batch_rows: int
+) -> EventFiles:
+    """The files, read under the settings; ``columns`` are FIELD=NAME from the command line.
 
     Raises:
-        OperatorError: a file cannot be opened or read.
+        OperatorError: a file is not there or a column is not given as FIELD=NAME.
     """
-    for file in files:
-        if str(file) != "-" and not file.is_file():
-            raise OperatorError(
-                f"{file}: there is no such file.", remedy="Name files of events, or - for stdin."
-            )
-    with ExitStack() as stack:
-        try:
-            yield (stack.enter_context(_open(file)) for file in files)
-        except (OSError, EOFError) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            raise OperatorError(f"reading events: {error}.", remedy="Is the file complete?") from error
+    from driftline.ingest.files import EventFiles
 
-
-def _open(file: Path) -> IO[bytes]:
-    if str(file) == "-":
-        return sys.stdin.buffer
-    return gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")  # type: ignore[return-value]
+    named: dict[str, str] = {}
+    for item in columns:
+        name, equals, column = item.partition("=")
+        if not equals or not column:
+            raise OperatorError(f"--column {item}: not FIELD=NAME.", remedy="For example --column time=ts.")
+        named[name] = column
+    return EventFiles(
+        files,
+        settings.inputs[0],
+        decoder,
+        allowed_models=settings.allowed_models(),
+        columns=named,
+        batch_rows=batch_rows,
+    )
 
 
 def file_settings(config: Path | None, model: str | None) -> Settings:
@@ -52,7 +48,11 @@ def file_settings(config: Path | None, model: str | None) -> Settings:
     """
     from driftline.config import load_settings
 
-    overrides: dict[str, Any] = {} if config is not None else {"ingest": {"discover_models": True}}
-    if model is not None:
-        overrides["inputs"] = [{"topic": "file", "model": model}]
-    return load_settings(config, **overrides)
+    if config is None:
+        inputs = {} if model is None else {"inputs": [{"topic": "file", "model": model}]}
+        return load_settings(None, ingest={"discover_models": True}, **inputs)
+    settings = load_settings(config)
+    if model is None:
+        return settings
+    source = settings.inputs[0].model_copy(update={"topic": "file", "model": model})  # keeps the mapping
+    return settings.model_copy(update={"inputs": (source,)})

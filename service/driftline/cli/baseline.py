@@ -25,12 +25,19 @@ BASELINE_BYTES_MAX = 64 << 20  # 500 features with all their knots are 8 MB
 
 @app.command()
 def build(
-    file: Path = typer.Argument(help="Events, one JSON object a line: what the model saw in training."),
+    file: Path = typer.Argument(
+        help="What the model saw in training: .parquet, .csv, else one JSON object a line."
+    ),
     model: str = typer.Option(..., "--model", "-m", help="The model whose rows are taken."),
     output: Path = typer.Option(..., "--output", "-o", help="Where to write the baseline (JSON)."),
     config: Path | None = typer.Option(None, "--config", "-c", help="Configuration file (YAML)."),
     one_model: bool = typer.Option(
         False, "--one-model", help="All rows are the model's; they need not name it."
+    ),
+    column: list[str] = typer.Option(
+        [],
+        "--column",
+        help="FIELD=NAME: which column of a table is the model, id, time, model_version, score or class.",
     ),
     time_ordered: bool = typer.Option(
         False,
@@ -42,17 +49,17 @@ def build(
     from driftline import kernelcache
 
     kernelcache.use()
-    from driftline.cli._files import file_settings, opened
-    from driftline.decide.replay import Replay, batches, chunk_of, read_lines
+    from driftline.cli._files import event_files, file_settings
+    from driftline.decide.replay import Replay
     from driftline.detect.baseline import BaselineRows
     from driftline.detect.reference import to_json
 
-    source = Replay(file_settings(config, model if one_model else None))
+    settings = file_settings(config, model if one_model else None)
+    decoder = Replay(settings).decoder
     rows, seen = BaselineRows(model), 0
-    with opened([file]) as streams:
-        for lines in batches(read_lines(streams), BATCH_ROWS):
-            rows.add(source.decoder.decode(chunk_of(lines, source.source, seen)).blocks)
-            seen += len(lines)
+    for decoded, count in event_files([file], settings, decoder, column, BATCH_ROWS):
+        rows.add(decoded.blocks)
+        seen += count
     if not len(rows):
         raise OperatorError(
             f"{file}: none of its {seen:,} rows is of model {model}.",

@@ -18,7 +18,8 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def replay(
     files: list[Path] = typer.Argument(
-        help="Events, one JSON object a line, in the order in which they came; .gz works, - is stdin."
+        help="Events in the order in which they came: .parquet, .csv, else one JSON object a line; "
+        ".gz works, - is stdin."
     ),
     config: Path | None = typer.Option(
         None, "--config", "-c", help="Configuration file (YAML); without one, models are discovered."
@@ -36,25 +37,30 @@ def replay(
     model: str | None = typer.Option(
         None, "--model", "-m", help="The model of all events; else each names its own."
     ),
+    column: list[str] = typer.Option(
+        [],
+        "--column",
+        help="FIELD=NAME: which column of a table is the model, id, time, model_version, score or class.",
+    ),
 ) -> None:
     """Run events of files through the detectors: which alerts would this configuration have fired?"""
     from driftline import kernelcache
 
     kernelcache.use()
-    from driftline.cli._files import file_settings, opened
+    from driftline.cli._files import event_files, file_settings
     from driftline.cli.baseline import read_baseline
-    from driftline.decide.replay import Replay, alert_row, batches, read_lines
+    from driftline.decide.replay import Replay, alert_row
     from driftline.publish.alerts import describe
 
-    run = Replay(file_settings(config, model))
+    settings = file_settings(config, model)
+    run = Replay(settings)
     if baseline is not None:
         run.promote(read_baseline(baseline))
     start = time.perf_counter()
-    with opened(files) as streams:
-        for lines in batches(read_lines(streams), batch):
-            for alert in run.feed(lines):
-                # ASCII: whatever reads a pipe may print it to a terminal.
-                typer.echo(json.dumps(alert_row(alert)) if as_json else describe(alert.data))
+    for decoded, rows in event_files(files, settings, run.decoder, column, batch):
+        for alert in run.take(decoded, rows):
+            # ASCII: whatever reads a pipe may print it to a terminal.
+            typer.echo(json.dumps(alert_row(alert)) if as_json else describe(alert.data))
     seconds = time.perf_counter() - start
     typer.echo(json.dumps(_as_json(run.summary, seconds)) if as_json else _as_text(run.summary, seconds))
 

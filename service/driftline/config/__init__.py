@@ -1,6 +1,7 @@
 """Parsed settings: one YAML file, environment over file, command line over both."""
 
 from driftline.config.load import json_schema, load_settings
+from driftline.config.mapping import MappingSettings
 from driftline.config.settings import (
     ENV_PREFIX,
     CheckpointSettings,
@@ -25,6 +26,7 @@ __all__ = [
     "IngestSettings",
     "InputSettings",
     "KafkaSettings",
+    "MappingSettings",
     "ModelId",
     "ModelSettings",
     "Section",

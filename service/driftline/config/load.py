@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import SettingsError
 
 from driftline.config.settings import ENV_PREFIX, Settings
@@ -44,6 +45,10 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
     except ValidationError as error:
         # "from None": pydantic's error holds the inputs, and a password may be one of them.
         raise OperatorError(f"{where}: {_explain(error)}", remedy=REMEDY) from None
+    except UnicodeEncodeError as error:
+        raise OperatorError(
+            f"{where}: {error.object[error.start : error.end]!r} is half a character.", remedy=REMEDY
+        ) from None
     except SettingsError as error:
         raise OperatorError(
             f"environment: {error}: a list or a section in one variable must be JSON.", remedy=REMEDY
@@ -60,6 +65,11 @@ def json_schema() -> dict[str, Any]:
         for pattern, model in models["patternProperties"].items()
     }
     models["additionalProperties"] = False
+    features = body["$defs"]["MappingSettings"]["properties"]["features"]
+    singly = {
+        key: features.pop(key) for key in list(features) if key not in {"default", "description", "title"}
+    }
+    features["anyOf"] = [{"type": "string"}, singly]
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:driftline:schema:config.v1",
@@ -154,10 +164,10 @@ def _keys(location: Location) -> list[str] | None:
     for part in location:
         at = _unwrap(at)
         if isinstance(at, type) and issubclass(at, BaseModel):
-            field = at.model_fields.get(str(part))
-            if field is None:
+            fields = _fields(at)
+            if str(part) not in fields:
                 return []
-            at = field.annotation
+            at = fields[str(part)].annotation
         elif get_origin(at) is dict:
             at = get_args(at)[1]
         elif get_origin(at) is tuple:
@@ -167,7 +177,12 @@ def _keys(location: Location) -> list[str] | None:
     at = _unwrap(at)
     if get_origin(at) is dict:
         return None
-    return list(at.model_fields) if isinstance(at, type) and issubclass(at, BaseModel) else []
+    return list(_fields(at)) if isinstance(at, type) and issubclass(at, BaseModel) else []
+
+
+def _fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a section as a file spells them ("class" is no name for a Python attribute)."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def _unwrap(annotation: Any) -> Any:
@@ -243,7 +258,7 @@ def _is_secret(location: Location) -> bool:
     at: Any = Settings
     for part in location:
         at = _unwrap(at)
-        if not (isinstance(at, type) and issubclass(at, BaseModel)) or str(part) not in at.model_fields:
+        if not (isinstance(at, type) and issubclass(at, BaseModel)) or str(part) not in _fields(at):
             return False
-        at = at.model_fields[str(part)].annotation
+        at = _fields(at)[str(part)].annotation
     return _unwrap(at) is SecretStr

@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from driftline.config import river
+from driftline.config.mapping import MappingSettings
 from driftline.errors import OperatorError
 from driftline.records import MODEL_ID_PATTERN
 
@@ -111,9 +112,23 @@ class InputSettings(Section):
     model: ModelId | None = Field(
         None, description="the model of every record; else each record names its own"
     )
+    mapping: MappingSettings | None = Field(
+        None, description="JSON Pointers to the fields of events that look different; see docs/events.md"
+    )
     start: Literal["earliest", "latest"] = Field(
         "latest", description="where to begin when nothing was committed"
     )
+
+    @model_validator(mode="after")
+    def _one_model(self) -> InputSettings:
+        if self.mapping is not None and (self.mapping.model is None) == (self.model is None):
+            raise ValueError(
+                f"topic {self.topic} can never give a model: set mapping.model, or model for all its events"
+                if self.model is None
+                else f"model {self.model} is that of every record, so mapping.model {self.mapping.model!r} "
+                "is never read: remove one"
+            )
+        return self
 
 
 class TopicSettings(Section):
@@ -131,7 +146,7 @@ class TopicSettings(Section):
     @classmethod
     def _single_broker(cls, value: Any) -> Any:
         """One replica means one in-sync replica, unless said otherwise."""
-        if isinstance(value, dict) and value.get("replication_factor") in {1, "1"}:
+        if isinstance(value, dict) and value.get("replication_factor") in (1, "1"):
             return {"min_insync_replicas": 1} | value
         return value
 

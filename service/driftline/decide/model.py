@@ -381,7 +381,7 @@ class Model:
         """Carry out a command, or refuse one that does not fit; returns alerts and a note for the log."""
         try:
             reference = _promoted(json.loads(command.body), self.name)
-        except (MessageError, KeyError, TypeError) as error:
+        except (MessageError, KeyError, TypeError, ValueError, RecursionError) as error:
             return [], f"command for {self.name} at offset {command.offset} refused: {error}"
         alerts = self._supersede(command, progress[command.source].source, context)
         self.finished_learning = self.actor.phase is Phase.LEARNING

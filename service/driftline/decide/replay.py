@@ -18,7 +18,7 @@ from driftline.config import Settings
 from driftline.decide.outputs import Alert, ModelView
 from driftline.decide.partition import MailboxPartition
 from driftline.detect.reference import Reference, to_json
-from driftline.ingest.decode import Decoder, make_decoder
+from driftline.ingest.decode import Decoded, Decoder, make_decoder, mapping_of
 from driftline.ingest.envelope import pack, split
 from driftline.records import (
     CHUNK_PADDING,
@@ -59,6 +59,7 @@ class Replay:
             allowed_models=settings.allowed_models(),
             max_event_age_ms=None,
             from_file=True,
+            mapping=mapping_of(source),
         )
         self.partition = MailboxPartition(
             partition=0,
@@ -85,11 +86,13 @@ class Replay:
 
     def feed(self, lines: list[bytes]) -> list[Alert]:
         """Decode and apply the next rows of the file; returns the alerts in the order of their rows."""
-        chunk = chunk_of(lines, self.source, self._row)
-        decoded = self.decoder.decode(chunk)
+        return self.take(self.decoder.decode(chunk_of(lines, self.source, self._row)), len(lines))
+
+    def take(self, decoded: Decoded, rows: int) -> list[Alert]:
+        """Apply the next rows, decoded elsewhere with row numbers as offsets; returns their alerts."""
         start = self._row
-        self._row += len(lines)
-        self.summary.rows += len(lines)
+        self._row += rows
+        self.summary.rows += rows
         self.summary.accepted += int(decoded.accepted_per_source.sum())
         self.summary.filtered += decoded.filtered
         self.summary.rejected.update(reject.code.value for reject in decoded.rejects)

@@ -10,32 +10,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
 
+from driftline import __version__
 from driftline.config import DetectionSettings, ModelSettings
 from driftline.decide.episodes import Episodes
 from driftline.decide.model import Model
 from driftline.decide.outputs import StateRow, whole
-from driftline.detect import snapshot
+from driftline.detect import snapshot, upgrade
 from driftline.detect.actor import Actor, Detection, Phase, new_detection
-from driftline.detect.kernels.state import CHANNEL_PLAN, CHANNEL_STATE, STATE_VERSION, WARMUP
+from driftline.detect.intact import check_detection, check_segment
+from driftline.detect.kernels.state import STATE_VERSION
 from driftline.detect.reference import from_json, to_json
 from driftline.detect.rows import LearningRows, Segment
-from driftline.errors import ExitCode, FatalError, MessageError
+from driftline.detect.typed import typed
+from driftline.errors import ExitCode, FatalError, MessageError, NewerFormatError
 from driftline.records import ColumnKind, Source
 
 CHANNELS_A_SHARD: Final = 64
+POSITION_VERSION: Final = 1
 WINDOW_ARRAYS: Final = ("counts", "missing", "open", "home", "last")
-RECORDS: Final = {
-    "plan": CHANNEL_PLAN,
-    "state": CHANNEL_STATE,
-    "warm": WARMUP,
-    "rate_plan": CHANNEL_PLAN,
-    "rate_state": CHANNEL_STATE,
-}
 
 
 @dataclass(slots=True)
@@ -84,7 +81,8 @@ def shard_key(model: str, shard: str) -> bytes:
 def position_row(position: Position, partition: int) -> StateRow:
     """The position as a state row."""
     body = {
-        "v": 1,
+        "v": POSITION_VERSION,
+        "by": __version__,
         "next": position.next,
         "topic_id": position.topic_id,
         "partitions": position.partitions,
@@ -103,27 +101,36 @@ def read_position(value: bytes | None, partition: int) -> Position:
     """The inverse of ``position_row``.
 
     Raises:
-        FatalError: STATE_MISSING when there is none, CONFIG when a newer version wrote it.
+        FatalError: STATE_MISSING when there is none that can be read, CONFIG when a later version wrote it.
     """
     if value is None:
         raise FatalError(ExitCode.STATE_MISSING, f"no position stored for mailbox partition {partition}.")
-    body = json.loads(value)
-    if body["v"] > 1:
-        raise FatalError(
-            ExitCode.CONFIG, f"state format {body['v']}: run the version that wrote it or a later one."
+    try:
+        body = json.loads(value)
+        if body["v"] > POSITION_VERSION:
+            raise FatalError(
+                ExitCode.CONFIG,
+                f"mailbox partition {partition}: state format {body['v']}, written by Driftline "
+                f"{body.get('by', 'of a later version')}; this one reads up to {POSITION_VERSION}.",
+                remedy="Run that version or a later one.",
+            )
+        return Position(
+            next=int(body["next"]),
+            topic_id=str(body["topic_id"]),
+            partitions=int(body["partitions"]),
+            revision=str(body["revision"]),
+            time=int(body["time"]),
+            raw={Source(t, p): RawPosition(*rest) for t, p, *rest in body["raw"]},
+            models=[str(name) for name in body["models"]],
+            lost=int(body["lost"]),
+            over_limit=int(body["over_limit"]),
         )
-    raw = {Source(t, p): RawPosition(*rest) for t, p, *rest in body["raw"]}
-    return Position(
-        body["next"],
-        body["topic_id"],
-        body["partitions"],
-        body["revision"],
-        body["time"],
-        raw,
-        body["models"],
-        body["lost"],
-        body["over_limit"],
-    )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise FatalError(
+            ExitCode.STATE_MISSING,
+            f"the position of mailbox partition {partition} cannot be read: {type(error).__name__}: {error}.",
+            remedy="The state topic was damaged: restore it, or reset the pipeline's state.",
+        ) from error
 
 
 # --- writing ----------------------------------------------------------------------------------------------
@@ -150,6 +157,7 @@ def model_rows(model: Model) -> Iterator[StateRow]:
         model.reference_dirty = False
     codes = [None if c is None else list(c.new) for c in d.codes]
     head = {
+        "state_version": STATE_VERSION,
         "codes": codes,
         "warm_rows": d.warm_rows,
         "run_length": d.run_length,
@@ -237,100 +245,148 @@ def read_model(
     """A model from its shards; when they are unreadable a new one that learns again, and what is wrong.
 
     Raises:
-        FatalError: CONFIG, a newer version wrote them.
+        FatalError: CONFIG, a later version wrote them.
     """
     try:
         return _read_model(name, rows, settings, models), ""
-    except (MessageError, KeyError, TypeError, ValueError) as error:
+    except NewerFormatError as error:
+        raise FatalError(ExitCode.CONFIG, f"model {name}: {error.message}", remedy=error.remedy) from error
+    except (MessageError, KeyError, TypeError, ValueError, IndexError) as error:
         model = Model.new(name, settings, models, learn=True)
         try:  # keep counting rows where the counts survived
-            meta, _ = snapshot.decode(whole(rows, shard_key(name, "meta")), "meta", {})
-            model.actor.source_rows = {Source(t, p): n for t, p, n in meta["sources"]}
-            model.actor.rows, model.actor.last_time = meta["rows"], meta["last_time"]
-        except (MessageError, KeyError, TypeError, ValueError):
+            meta = _read_meta(name, rows)
+            model.actor.source_rows = _sources(meta)
+            model.actor.rows, model.actor.last_time = meta.rows, meta.last_time
+        except (MessageError, KeyError, TypeError, ValueError, IndexError):
             pass
         return model, f"stored state set aside: {type(error).__name__}: {error}"
+
+
+def _decode(rows: Mapping[bytes, bytes], model: str, shard: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A shard's header and arrays, as today's version has them."""
+    header, arrays = snapshot.decode(whole(rows, shard_key(model, shard)), shard, upgrade.layouts)
+    return header, upgrade.upgraded(header, arrays)
 
 
 def _read_model(
     name: str, rows: Mapping[bytes, bytes], settings: DetectionSettings, models: Mapping[str, ModelSettings]
 ) -> Model:
-    meta, _ = snapshot.decode(whole(rows, shard_key(name, "meta")), "meta", {})
+    meta = _read_meta(name, rows)
     model = Model.new(name, settings, models, learn=True)
     actor = model.actor
-    actor.phase, actor.learning_rows = Phase(meta["phase"]), meta["learning_rows"]
-    actor.rows, actor.last_time, actor.version = meta["rows"], meta["last_time"], meta["version"]
-    actor.dismissed, model.lost_states = meta["dismissed"], meta["lost_states"]
-    actor.rate_marks = [(r, t) for r, t in meta["rate_marks"]]
-    actor.source_rows = {Source(t, p): n for t, p, n in meta["sources"]}
-    model.episodes = Episodes.from_json(meta["episodes"])
+    actor.phase, actor.learning_rows = meta.phase, meta.learning_rows
+    actor.rows, actor.last_time, actor.version = meta.rows, meta.last_time, meta.version
+    actor.dismissed, model.lost_states = meta.dismissed, meta.lost_states
+    actor.rate_marks, actor.source_rows = meta.rate_marks, _sources(meta)
+    model.episodes = meta.episodes
     if actor.phase in {Phase.WARMING, Phase.ACTIVE}:
         actor.detection, plugins = _read_detection(name, rows)
         model.attach_plugins(plugins)
+        layout = actor.detection.layout
+        channels = range(len(layout.channels) + len(layout.signals))  # a window test stands for its signal
+        if any(c not in channels for e in meta.episodes.open.values() for c in e.channels):
+            raise MessageError("an episode names a channel that the model has not.")
         model.reference_dirty = False
-    if meta["segments"]:
-        segments = [_read_segment(name, rows, i) for i in range(meta["segments"])]
+    if meta.segments:
+        segments = [_read_segment(name, rows, i) for i in range(meta.segments)]
         learning = LearningRows(segments)
         if actor.detection is None:
             actor.learning = learning
         else:
             actor.later = learning
         model.learn_shards = len(segments)
+        if len(learning) >= actor.learning_rows:
+            raise MessageError("more rows were learned than are needed.")
     return model
+
+
+@dataclass(slots=True)
+class Meta:
+    """The header of a shard ``meta``: what ``_meta`` wrote."""
+
+    phase: Phase
+    learning_rows: int
+    rows: int
+    last_time: int
+    version: str | None
+    dismissed: int
+    rate_marks: list[tuple[int, int]]
+    lost_states: int
+    sources: list[tuple[str, int, int]]
+    segments: int
+    episodes: Episodes
+
+
+def _read_meta(name: str, rows: Mapping[bytes, bytes]) -> Meta:
+    header, _ = _decode(rows, name, "meta")
+    meta = typed(Meta, {f.name: header[f.name] for f in fields(Meta)})
+    if min(meta.rows, meta.dismissed, meta.lost_states, meta.segments) < 0 or meta.learning_rows < 1:
+        raise MessageError("a count of the model is negative.")
+    return meta
+
+
+def _sources(meta: Meta) -> dict[Source, int]:
+    return {Source(topic, partition): rows for topic, partition, rows in meta.sources}
 
 
 def _read_segment(name: str, rows: Mapping[bytes, bytes], index: int) -> Segment:
     shard = f"learn.{index}"
-    head, arrays = snapshot.decode(whole(rows, shard_key(name, shard)), shard, {})
-    columns = tuple((ColumnKind(k), n, tuple(s)) for k, n, s in head["columns"])
-    return Segment(columns, arrays["tags"], arrays["values"], arrays["times"])
+    head, arrays = _decode(rows, name, shard)
+    columns = typed(_Columns, {"columns": head["columns"]}).columns
+    segment = Segment(columns, arrays["tags"], arrays["values"], arrays["times"])
+    check_segment(segment)
+    return segment
 
 
-def _not_newer(name: str, version: int) -> None:
-    """Stop before the state of a newer version is set aside as if it were broken."""
-    if version > STATE_VERSION:
-        raise FatalError(
-            ExitCode.CONFIG,
-            f"model {name}: detector state of version {version}, this one reads up to {STATE_VERSION}.",
-            remedy="Run the Driftline that wrote it or a later one.",
-        )
+@dataclass(slots=True)
+class _Columns:
+    columns: tuple[tuple[ColumnKind, str, tuple[str, ...]], ...]
+
+
+@dataclass(slots=True)
+class _Window:
+    """Of the header of a shard ``win``."""
+
+    codes: list[list[str] | None]
+    warm_rows: int
+    run_length: float
+    active_rows: int
+    later_run_length: float
+    rate: tuple[int, int] | None
+    plugins: list[dict[str, Any]]
+    window: tuple[int, int, int, list[str]]
 
 
 def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> tuple[Detection, list[dict[str, Any]]]:
     """The detection and the states of its plug-ins, which the settings may not want any more."""
-    _, held = snapshot.decode(whole(rows, shard_key(name, "ref")), "ref", {})
+    _, held = _decode(rows, name, "ref")
     reference = from_json(held["json"].tobytes())
-    head, arrays = snapshot.decode(whole(rows, shard_key(name, "win")), "win", RECORDS)
+    header, arrays = _decode(rows, name, "win")
+    head = typed(_Window, {f.name: header[f.name] for f in fields(_Window)})
+    if reference.model != name:
+        raise MessageError(f"the reference is of model {reference.model}.")
     channels = sum(len(s.channels) for s in reference.signals)
     plans, states = [], []
     for shard in range(-(-channels // CHANNELS_A_SHARD)):
-        kind = f"det.{shard}"
-        value = whole(rows, shard_key(name, kind))
-        _not_newer(name, snapshot.header(value, kind)["state_version"])
-        part_head, part = snapshot.decode(value, kind, RECORDS)
-        if part_head["state_version"] != STATE_VERSION:
-            raise MessageError(
-                f"detector state version {part_head['state_version']}, this one is {STATE_VERSION}."
-            )
+        _, part = _decode(rows, name, f"det.{shard}")
         plans.append(part["plan"])
         states.append(part["state"])
-    d = new_detection(reference, np.concatenate(plans), warming=True, run_length=head["run_length"])
+    d = new_detection(reference, np.concatenate(plans), warming=True, run_length=head.run_length)
     d.state = np.concatenate(states)
     d.recent, d.recent_n, d.mismatches = arrays["recent"], arrays["recent_n"], arrays["mismatches"]
     d.tau_live, d.warm = arrays["tau_live"], arrays["warm"]
-    d.warm_rows, d.active_rows = head["warm_rows"], head["active_rows"]
-    d.later_run_length = head["later_run_length"]
-    d.window.rows, d.window.first_time, d.window.number, d.window.tainted = head["window"]
-    for field_name in WINDOW_ARRAYS:
-        if arrays[f"window_{field_name}"].shape != getattr(d.window, field_name).shape:
-            raise MessageError("the window of the model does not fit its reference.")
-        setattr(d.window, field_name, arrays[f"window_{field_name}"])
-    if len(d.plan) != channels or len(d.state) != channels or d.recent.shape[0] != len(reference.signals):
-        raise MessageError("the shards of the model do not fit each other.")
+    d.warm_rows, d.active_rows = head.warm_rows, head.active_rows
+    d.later_run_length = head.later_run_length
+    d.window.rows, d.window.first_time, d.window.number, d.window.tainted = head.window
+    for part_name in WINDOW_ARRAYS:
+        setattr(d.window, part_name, arrays[f"window_{part_name}"])
     if d.rate is not None:
         d.rate.plan, d.rate.state = arrays["rate_plan"], arrays["rate_state"]
-        d.rate.bucket, d.rate.count = head["rate"]
-    for codes, new in zip(d.codes, head["codes"], strict=True):
-        if codes is not None:
+        d.rate.bucket, d.rate.count = head.rate or (-1, 0)
+    check_detection(d)
+    if d.run_length <= 0 or d.active_rows < 0:
+        raise MessageError("the run length or the rows of the model are negative.")
+    for codes, new in zip(d.codes, head.codes, strict=True):
+        if codes is not None and new is not None:
             codes.remember(new)
-    return d, head["plugins"]
+    return d, head.plugins

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -26,8 +27,9 @@ from driftline.detect.bins import (
 )
 from driftline.detect.kernels.windows import FINE
 from driftline.detect.rate import RateReference, check_rate, rate_reference
-from driftline.errors import MessageError
-from driftline.records import F64, FEATURES_MAX, I64, NAME_CHARS_MAX, U8, ColumnKind, Tag
+from driftline.detect.typed import typed
+from driftline.errors import MessageError, NewerFormatError
+from driftline.records import F64, FEATURES_MAX, I64, MODEL_ID_PATTERN, NAME_CHARS_MAX, U8, ColumnKind, Tag
 
 FORMAT_VERSION: Final = 1
 ROWS_MIN: Final = 500  # fewer rows widen the null so far that only huge shifts are seen
@@ -42,6 +44,7 @@ SEEN_MAX: Final = 10_000  # categories remembered as seen; beyond it, unseen is 
 TAU_MAX: Final = 64.0
 TAU_ROWS_MIN: Final = 400
 THETA_SAMPLE: Final = 5_000  # values from which the Page-Hinkley exponent is solved
+ROUNDING: Final = 1e-9  # what differences of cumulative shares may be off
 QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 BLOCK_SIZES: Final = (2, 4, 8, 16, 32, 64, 128, 256)  # 2 ** ceil(log2(3 * tau)) with tau <= 64
 
@@ -416,49 +419,19 @@ def from_json(text: bytes | str | Mapping[str, Any]) -> Reference:
     """Read a reference; the inverse of ``to_json``.
 
     Raises:
-        MessageError: it is not one, or was written by a newer version; says what is wrong.
+        NewerFormatError: a later version wrote it.
+        MessageError: it is not one; says what is wrong.
     """
     try:
         body = dict(text) if isinstance(text, Mapping) else dict(json.loads(text))
         version = body.pop("format")
-        listed, rate = body.pop("signals"), body.pop("rate")
-        signals = tuple(_signal_from(s) for s in listed) if version == FORMAT_VERSION else ()
-        traffic = (
-            None
-            if rate is None
-            else RateReference(**{**rate, "means": tuple(rate["means"]), "sds": tuple(rate["sds"])})
-        )
-        reference = Reference(**body, signals=signals, rate=traffic)
-    except (KeyError, TypeError, ValueError) as error:
+        if version > FORMAT_VERSION:
+            raise NewerFormatError(f"baseline format {version}, this version reads up to {FORMAT_VERSION}.")
+        reference = typed(Reference, body)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise MessageError(f"not a baseline: {type(error).__name__}: {error}.") from error
-    if version != FORMAT_VERSION:
-        raise MessageError(f"baseline format {version}, this version reads {FORMAT_VERSION}.")
     _check(reference)
     return reference
-
-
-def _signal_from(body: Mapping[str, Any]) -> SignalReference:
-    numeric, categorical, bins = body["numeric"], body["categorical"], body["bins"]
-    return SignalReference(
-        ColumnKind(body["kind"]),
-        str(body["name"]),
-        Tag(body["tag"]),
-        int(body["rows"]),
-        int(body["missing"]),
-        tuple(ChannelReference(**{**c, "block_sds": tuple(c["block_sds"])}) for c in body["channels"]),
-        None
-        if numeric is None
-        else NumericReference(
-            **{**numeric, **{k: tuple(numeric[k]) for k in ("knots", "below", "upto", "quantiles")}}
-        ),
-        None
-        if categorical is None
-        else CategoricalReference(
-            **{**categorical, **{k: tuple(categorical[k]) for k in ("categories", "counts")}}
-        ),
-        None if bins is None else BinReference(tuple(bins["counts"]), float(bins["design"])),
-        bool(body["later"]),
-    )
 
 
 def _check(reference: Reference) -> None:
@@ -467,15 +440,25 @@ def _check(reference: Reference) -> None:
         raise MessageError(f"baseline of {reference.model}: {len(reference.signals)} signals.")
     if reference.rate is not None and not check_rate(reference.rate):
         raise MessageError(f"baseline of {reference.model}: the rate is out of range.")
+    if (
+        re.fullmatch(MODEL_ID_PATTERN, reference.model) is None
+        or min(reference.rows, reference.rows_per_week) < 0
+    ):
+        raise MessageError("baseline: not a model id, or a negative number of rows.")
+    if len({s.signal for s in reference.signals}) != len(reference.signals):
+        raise MessageError(f"baseline of {reference.model}: a signal is there twice.")
     for s in reference.signals:
         where = f"baseline of {reference.model}, signal {s.signal!r}"
-        if len(s.name) > NAME_CHARS_MAX or not s.channels:
-            raise MessageError(f"{where}: bad name or no channels.")
+        if len(s.name) > NAME_CHARS_MAX or not 0 <= s.missing <= s.rows:
+            raise MessageError(f"{where}: bad name or counts.")
+        if [c.name for c in s.channels] not in _channel_names(s):
+            raise MessageError(f"{where}: its channels are not those of its type.")
         for c in s.channels:
             numbers = (c.mean, c.sd, c.tau, c.theta_up, c.theta_down, *c.block_sds)
             if (
                 not all(math.isfinite(v) for v in numbers)
                 or not 0 <= c.mean <= 1
+                or not 0 <= c.sd <= 1
                 or not 1 <= c.tau <= TAU_MAX
             ):
                 raise MessageError(f"{where}, channel {c.name!r}: a statistic is out of range.")
@@ -491,12 +474,19 @@ def _check(reference: Reference) -> None:
                 raise MessageError(f"{where}: knots are inconsistent.")
             if len(q) > 4 * KNOTS_MAX or (np.diff(q) <= 0).any():
                 raise MessageError(f"{where}: knots must increase, at most {4 * KNOTS_MAX}.")
+            jumps = np.ravel(np.column_stack((s.numeric.below, s.numeric.upto)))
+            if (np.diff(jumps) < -ROUNDING).any() or jumps[0] < -ROUNDING or jumps[-1] > 1 + ROUNDING:
+                raise MessageError(f"{where}: the distribution function must rise from 0 to 1.")
+            if len(s.numeric.quantiles) != len(QUANTILES):
+                raise MessageError(f"{where}: {len(s.numeric.quantiles)} quantiles.")
         if s.categorical is not None:
             t = s.categorical
             if not len(t.categories) == len(t.counts) <= SEEN_MAX or not 0 <= t.shares <= t.kept <= len(
                 t.counts
             ):
                 raise MessageError(f"{where}: categories are inconsistent.")
+            if min(t.counts, default=0) < 0 or t.total < 0 or len(set(t.categories)) != len(t.categories):
+                raise MessageError(f"{where}: a category is there twice, or less than never.")
         _check_bins(s, where)
 
 
@@ -510,3 +500,19 @@ def _check_bins(s: SignalReference, where: str) -> None:
     sound = all(0 <= c <= s.rows for c in s.bins.counts)
     if len(s.bins.counts) != size or not sound or not 1.0 <= s.bins.design < math.inf:
         raise MessageError(f"{where}: bins are inconsistent.")
+
+
+def _channel_names(s: SignalReference) -> list[list[str]]:
+    """The lists of channels that a signal of its type can have, in the order in which kernels number them."""
+    n, t = s.numeric, s.categorical
+    if s.tag is Tag.NUMBER and t is None:
+        if n is None:
+            return [["missing", "type"]]
+        atom = [] if n.atom is None else [f"share[={n.atom:g}]"]
+        found = [["missing", *atom, "location", "spread", "range", "type"]]
+        return [*found, ["missing", *atom, "type"]] if atom else found
+    if s.tag in (Tag.STRING, Tag.BOOL) and n is None and t is not None and t.shares <= len(t.categories):
+        shares = [f"share[{name}]" for name in t.categories[: max(t.shares, 0)]]
+        other = ["other"] if has_other(t) else []
+        return [["rank", "rank-spread", *shares, *other, "unseen", "missing", "type"]]
+    return []

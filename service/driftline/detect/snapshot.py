@@ -2,14 +2,15 @@
 
 Layout: magic "DLS1", CRC-32C (4 bytes, little endian) of all that follows, length of the header (4 bytes),
 length of the unpacked arrays (4 bytes), header (UTF-8 JSON), LZ4 block of the arrays end to end. The header
-holds the format version and, under "arrays", the name, dtype and shape of each array in order.
+holds the format version, the version of Driftline that wrote it ("by") and, under "arrays", the name, dtype
+and shape of each array in order. What structured arrays hold has a version of its own: see ``upgrade.py``.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import cramjam
@@ -17,14 +18,17 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from driftline.errors import MessageError
+from driftline import __version__
+from driftline.errors import MessageError, NewerFormatError
 
 MAGIC: Final = b"DLS1"
 FORMAT_VERSION: Final = 1
 UNPACKED_BYTES_MAX: Final = 16 << 20  # 64 channels of detector state are 280 KB; a bomb stops here
+LZ4_RATIO_MAX: Final = 255  # no LZ4 block can hold more: a larger claim is refused before memory is taken
 HEADER = struct.Struct("<4sIII")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+Records = Mapping[str, np.dtype[Any]]  # the dtypes of structured arrays by name
 
 
 def encode(kind: str, header: Mapping[str, Any], arrays: Arrays) -> bytes:
@@ -34,7 +38,14 @@ def encode(kind: str, header: Mapping[str, Any], arrays: Arrays) -> bytes:
         for name, a in arrays.items()
     ]
     sizes = {name: a.dtype.itemsize for name, a in arrays.items() if a.dtype.names is not None}
-    body = {"v": FORMAT_VERSION, "kind": kind, "arrays": listed, "record_bytes": sizes, **header}
+    body = {
+        "v": FORMAT_VERSION,
+        "by": __version__,
+        "kind": kind,
+        "arrays": listed,
+        "record_bytes": sizes,
+        **header,
+    }
     text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     raw = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays.values())
     packed = bytes(cramjam.lz4.compress_block(raw, store_size=False)) if raw else b""
@@ -42,54 +53,42 @@ def encode(kind: str, header: Mapping[str, Any], arrays: Arrays) -> bytes:
     return MAGIC + struct.pack("<I", google_crc32c.value(rest)) + rest
 
 
-def header(value: bytes, kind: str) -> dict[str, Any]:
-    """The header of a shard alone, whatever the layout of its arrays.
+def decode(
+    value: bytes, kind: str, records: Callable[[dict[str, Any]], Records] = lambda _: {}
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and writable arrays of a shard; ``records`` gives the structured dtypes for its header.
 
     Raises:
-        MessageError: wrong checksum, not a snapshot, no header.
+        NewerFormatError: a later version wrote it.
+        MessageError: wrong checksum, another kind, or sizes that do not fit.
     """
     if len(value) < HEADER.size or len(value) > UNPACKED_BYTES_MAX or value[:4] != MAGIC:
         raise MessageError(f"snapshot {kind}: not a snapshot.")
-    _, crc, header_bytes, _ = HEADER.unpack_from(value)
+    _, crc, header_bytes, raw_bytes = HEADER.unpack_from(value)
     if google_crc32c.value(value[8:]) != crc:
         raise MessageError(f"snapshot {kind}: checksum does not match, the record is corrupt.")
-    try:
-        return dict(json.loads(value[HEADER.size : HEADER.size + header_bytes]))
-    except (ValueError, TypeError) as error:
-        raise MessageError(f"snapshot {kind}: {error}.") from error
-
-
-def decode(
-    value: bytes, kind: str, records: Mapping[str, np.dtype[Any]]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and writable arrays of a shard; ``records`` gives the dtype of structured arrays by name.
-
-    Raises:
-        MessageError: wrong checksum, another kind, a newer format, or sizes that do not fit.
-    """
-    head = header(value, kind)
-    _, _, header_bytes, raw_bytes = HEADER.unpack_from(value)
-    if raw_bytes > UNPACKED_BYTES_MAX:
-        raise MessageError(f"snapshot {kind}: {raw_bytes} bytes unpacked, at most {UNPACKED_BYTES_MAX}.")
     end = HEADER.size + header_bytes
+    if raw_bytes > min(UNPACKED_BYTES_MAX, LZ4_RATIO_MAX * max(len(value) - end, 0)):
+        raise MessageError(
+            f"snapshot {kind}: declares {raw_bytes} bytes unpacked, more than is allowed or can be in it."
+        )
     try:
-        if head["v"] > FORMAT_VERSION:
-            raise MessageError(
-                f"snapshot {kind}: format {head['v']}, this version reads up to {FORMAT_VERSION}.",
-                remedy="A newer Driftline wrote it: run that version or a later one.",
+        header: dict[str, Any] = json.loads(value[HEADER.size : end])
+        if header["v"] > FORMAT_VERSION:
+            raise NewerFormatError(
+                f"snapshot {kind}: format {header['v']}, written by Driftline "
+                f"{header.get('by', 'of a later version')}; this one reads up to {FORMAT_VERSION}."
             )
-        if head["kind"] != kind:
-            raise MessageError(f"snapshot {kind}: holds {head['kind']!r}.")
+        if header["kind"] != kind:
+            raise MessageError(f"snapshot {kind}: holds {header['kind']!r}.")
         packed = value[end:]
         raw = bytes(cramjam.lz4.decompress_block(packed, output_len=raw_bytes)) if raw_bytes else b""
-        return head, _arrays(head, raw, records, kind)
+        return header, _arrays(header, raw, records(header), kind)
     except (KeyError, ValueError, TypeError, cramjam.DecompressionError) as error:
         raise MessageError(f"snapshot {kind}: {error}.") from error
 
 
-def _arrays(
-    header: Mapping[str, Any], raw: bytes, records: Mapping[str, np.dtype[Any]], kind: str
-) -> dict[str, Any]:
+def _arrays(header: Mapping[str, Any], raw: bytes, records: Records, kind: str) -> dict[str, Any]:
     out: dict[str, Any] = {}
     at = 0
     for name, code, shape in header["arrays"]:

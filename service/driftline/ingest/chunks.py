@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from driftline.ingest.decode.mapping import NATIVE, FieldMapping
 from driftline.records import CHUNK_PADDING, I64, RecordChunk, Source
 
 PADDING: Final = bytes(CHUNK_PADDING)
@@ -38,6 +39,7 @@ class DecoderKey:
 
     format: str
     model: str | None = None
+    mapping: FieldMapping = NATIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ out. Pure: bytes in, values out; it must not know Kafka.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import replace
 from functools import lru_cache
@@ -25,6 +26,7 @@ from driftline.records import (
     COMMAND_BYTES_MAX,
     ENVELOPE_BYTES_MAX,
     FEATURES_MAX,
+    MODEL_ID_PATTERN,
     NAME_CHARS_MAX,
     Block,
     Column,
@@ -64,6 +66,7 @@ _PROGRESS: Final = struct.Struct(
 _BLOCK: Final = struct.Struct("<IIHHIIIII")  # length, rows, columns, model, schema, versions, words, text, 0
 _COLUMN: Final = struct.Struct("<BH")  # kind, name bytes
 _COMMAND: Final = struct.Struct("<qqIHH")  # record time, offset, body bytes, source, model bytes
+_MODEL_ID: Final = re.compile(MODEL_ID_PATTERN)
 _PADS: Final = tuple(bytes(n) for n in range(8))
 _I64: Final = np.dtype("<i8")
 _U64: Final = np.dtype("<u8")
@@ -319,7 +322,7 @@ def _block(reader: _Reader, lo: npt.NDArray[np.int64], hi: npt.NDArray[np.int64]
         raise MessageError(
             f"envelope: block at byte {start}: {rows} rows, {width} columns, {versions} versions"
         )
-    model = reader.text(model_bytes, "model")
+    model = _model(reader, model_bytes)
     schema = reader.raw(schema_bytes, "schema")
     columns = (_interned_schema if schema_bytes <= SCHEMA_CACHED_BYTES_MAX else _parse_schema)(schema)
     if len(columns) != width:
@@ -364,6 +367,13 @@ def _block(reader: _Reader, lo: npt.NDArray[np.int64], hi: npt.NDArray[np.int64]
     )
 
 
+def _model(reader: _Reader, size: int) -> str:
+    model = reader.text(size, "model")
+    if _MODEL_ID.fullmatch(model) is None:  # it becomes part of keys in the state topic
+        raise MessageError("envelope: a model's id has characters that are not allowed")
+    return model
+
+
 def _with_strings(columns: tuple[Column, ...], sizes: list[int], strings: list[str]) -> tuple[Column, ...]:
     full = list(columns)
     at = 0
@@ -380,7 +390,7 @@ def _command(reader: _Reader, progress: tuple[Progress, ...]) -> Command:
         raise MessageError("envelope: a command is too large or names a source that is not listed")
     if not progress[source].lo <= offset <= progress[source].hi:
         raise MessageError("envelope: a command's offset is not in the range that the envelope declares")
-    model = reader.text(model_bytes, "model")
+    model = _model(reader, model_bytes)
     body = reader.raw(body_bytes, "command")
     reader.align()
     return Command(model, record_time, source, offset, body)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from driftline.config import Settings
 from driftline.ingest import envelope
 from driftline.ingest.chunks import COMMANDS, DecoderKey, Fetched, nulls_by_source
-from driftline.ingest.decode import Decoder, make_decoder
+from driftline.ingest.decode import Decoder, make_decoder, mapping_of
 from driftline.ingest.decode.command import decode_command
 from driftline.publish import rejects
 from driftline.records import Block, Command, Envelope, OutputRecord, Progress, RecordChunk, Reject, Source
@@ -50,13 +50,16 @@ class Packer:
         self._mailboxes = settings.topics.mailbox_partitions
         self._payload = settings.ingest.reject_payload
         hours = settings.ingest.max_event_age_hours
-        self.keys: dict[str, DecoderKey] = {i.topic: DecoderKey(i.format, i.model) for i in settings.inputs}
+        self.keys: dict[str, DecoderKey] = {
+            i.topic: DecoderKey(i.format, i.model, mapping_of(i)) for i in settings.inputs
+        }
         self._decoders: dict[DecoderKey, Decoder] = {
             key: make_decoder(
                 key.format,
                 fixed_model=key.model,
                 allowed_models=settings.allowed_models(),
                 max_event_age_ms=None if hours is None else int(hours * HOUR_MS),
+                mapping=key.mapping,
             )
             for key in set(self.keys.values())
         }

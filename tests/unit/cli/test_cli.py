@@ -257,9 +257,41 @@ def test_baseline_build_then_replay(events: Path, tmp_path: Path) -> None:
     assert "12,000 rows: 11,999 accepted, 0 empty, 1 rejected (1 syntax)." in replayed.stdout
 
 
+def test_tables_are_read_like_lines(events: Path, tmp_path: Path) -> None:
+    """A CSV of the same rows: same alerts; and a baseline, with a column named on the command line."""
+    rows = [json.loads(line) for line in events.read_text().splitlines() if line.endswith("}")]
+    table = tmp_path / "events.csv"
+    names = list(rows[0]["features"])
+    lines = [",".join(["ts", *names])]
+    lines += [",".join(["", *(str(row["features"][name]) for name in names)]) for row in rows]
+    table.write_text("\n".join(lines) + "\n")
+    found = run("replay", str(table), "--model", "m", "--column", "time=ts", "--json")
+    assert found.exit_code == 0, found.stderr
+    alert, summary = (json.loads(line) for line in found.stdout.splitlines())
+    assert (alert["signal"], summary["summary"]["accepted"]) == ("age", len(rows))
+    output = str(tmp_path / "b.json")
+    built = run(
+        "baseline", "build", str(table), "-m", "m", "--one-model", "--column", "time=ts", "-o", output
+    )
+    assert built.exit_code == 0, built.stderr
+    assert f"{len(rows):,} of {len(rows):,} rows" in built.stdout
+
+
+def test_a_configured_mapping_holds_for_files(tmp_path: Path) -> None:
+    """Also where the command line fixes the model."""
+    config = tmp_path / "c.yaml"
+    config.write_text("inputs: [{topic: t, mapping: {model: /m, features: /in}}]\nmodels: {a: , b: }\n")
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"m": "a", "in": {"x": 1}}\n{"m": "c", "in": {"x": 1}}\n')
+    assert "1 rejected (1 model_unknown)" in run("replay", str(file), "--config", str(config)).stdout
+    fixed = run("replay", str(file), "--config", str(config), "--model", "b")
+    assert "2 rows: 2 accepted" in fixed.stdout, fixed.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "part"),
     [
+        (["replay", "{events}", "--column", "time"], 64, "--column time: not FIELD=NAME"),
         (["replay", "nope.jsonl"], 64, "nope.jsonl: there is no such file"),
         (["replay", "{events}", "--baseline", "nope.json"], 64, "nope.json: No such file"),
         (["replay", "{events}", "--baseline", "{events}"], 65, "not a baseline"),

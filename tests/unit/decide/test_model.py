@@ -14,7 +14,6 @@ from driftline.decide.model import Model
 from driftline.decide.outputs import PIECE_BYTES, Alert
 from driftline.detect.actor import Phase
 from driftline.detect.reference import to_json
-from driftline.errors import FatalError
 from driftline.records import Block, Command
 from harness.decisions import CONTEXT, PROGRESS, SOURCE, block, file_reference, new_model, run
 
@@ -278,15 +277,3 @@ def test_a_model_of_five_hundred_features_is_stored_in_records_that_brokers_take
         if back.actor.learning is not None:
             back.actor.learning.stored = 0
         assert state_bytes(back) == expected
-
-
-def test_detector_state_of_a_newer_version_stops_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not broken: setting it aside would throw it away."""
-    model = new_model(REFERENCE)
-    monkeypatch.setattr("driftline.decide.store.STATE_VERSION", 3)
-    rows = stored(model)
-    monkeypatch.undo()
-    with pytest.raises(
-        FatalError, match=r"version 3, this one reads up to 2. Run the Driftline that wrote it"
-    ):
-        store.read_model("m", rows, DetectionSettings(), {})

@@ -7,14 +7,14 @@ import pytest
 
 from driftline.detect import snapshot
 from driftline.detect.kernels.state import CHANNEL_STATE, new_state
-from driftline.errors import MessageError
+from driftline.errors import MessageError, NewerFormatError
 
 
 def test_round_trip_is_exact() -> None:
     """Header and arrays come back bit for bit, records too, and are writable."""
     arrays = {"a": np.array([[1.5, np.nan]]), "state": new_state(3)}
     header, back = snapshot.decode(
-        snapshot.encode("det.0", {"k": 1}, arrays), "det.0", {"state": CHANNEL_STATE}
+        snapshot.encode("det.0", {"k": 1}, arrays), "det.0", lambda _: {"state": CHANNEL_STATE}
     )
     assert header["k"] == 1
     assert back["state"].tobytes() == arrays["state"].tobytes()
@@ -28,7 +28,7 @@ def test_any_flipped_byte_is_found(at: int) -> None:
     value = bytearray(snapshot.encode("win", {}, {"x": np.arange(50)}))
     value[at % len(value)] ^= 0x20
     with pytest.raises(MessageError):
-        snapshot.decode(bytes(value), "win", {})
+        snapshot.decode(bytes(value), "win")
 
 
 def test_cut_short_empty_and_foreign_values_are_refused() -> None:
@@ -36,9 +36,9 @@ def test_cut_short_empty_and_foreign_values_are_refused() -> None:
     value = snapshot.encode("win", {}, {"x": np.arange(50)})
     for cut in (0, 3, 15, 16, 40, len(value) - 1):
         with pytest.raises(MessageError):
-            snapshot.decode(value[:cut], "win", {})
+            snapshot.decode(value[:cut], "win")
     with pytest.raises(MessageError, match="holds 'win'"):
-        snapshot.decode(value, "meta", {})
+        snapshot.decode(value, "meta")
 
 
 def test_a_newer_format_names_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,12 +46,12 @@ def test_a_newer_format_names_what_to_run(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(snapshot, "FORMAT_VERSION", 2)
     value = snapshot.encode("win", {}, {})
     monkeypatch.undo()
-    with pytest.raises(MessageError, match="newer Driftline"):
-        snapshot.decode(value, "win", {})
+    with pytest.raises(NewerFormatError, match=r"format 2, written by Driftline .*; this one reads up to 1"):
+        snapshot.decode(value, "win")
 
 
 def test_records_of_another_layout_are_refused() -> None:
     """A structured array is only read into records of the same size."""
     value = snapshot.encode("det.0", {}, {"state": new_state(1)})
     with pytest.raises(MessageError, match="another layout"):
-        snapshot.decode(value, "det.0", {"state": np.dtype([("x", "f8")])})
+        snapshot.decode(value, "det.0", lambda _: {"state": np.dtype([("x", "f8")])})

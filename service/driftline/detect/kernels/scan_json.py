@@ -1,10 +1,13 @@
-"""The scanner of native events: UTF-8 JSON records to a flat stream of cells, in one bounds-checked pass.
+"""The scanner of events: UTF-8 JSON records to a flat stream of cells, in one bounds-checked pass.
 
 It accepts a record only if it understands every byte of it; in all other cases it *declines*: it stops at
 that record and leaves it to the slow path, which decides what the record is and teaches the tables new keys.
 So the scanner never rejects, and being unsure is always safe. It declines unknown keys, escapes in strings,
-arrays, objects it does not know, numbers it cannot convert exactly, malformed input, duplicate keys,
-and rows without a usable model or time.
+numbers it cannot convert exactly, malformed input, duplicate keys, and rows without a usable model or time.
+
+Where an event keeps what is in tables: a *space* is an object or array with something to look for in it, a
+key belongs to a space and has a role, and its value may open another space. Native events are just one such
+tree. Objects and arrays that open no space are checked and skipped.
 
 Bounds. A position only moves forward; every loop stops at the record's end; a token may be read at most
 CHUNK_PADDING bytes past it (numbers are at most 32 characters, words 8 bytes), and a record is accepted only
@@ -34,6 +37,7 @@ from driftline.detect.kernels.scan_tables import (
     FLAG_MODEL,
     FLAG_VERSION,
     KEY_AT,
+    KEY_CHILD,
     KEY_ENTRY,
     KEY_NEXT,
     KEY_ROLE,
@@ -41,14 +45,25 @@ from driftline.detect.kernels.scan_tables import (
     KEY_SPACE,
     KEY_STAMP,
     KEYS_MAX,
+    SKIPPED_KEYS_MAX,
+    SPACE_CLOSER,
+    SPACE_CURSOR,
+    SPACE_DEPTH,
+    SPACE_ELEMENT,
+    SPACE_ENTRY,
+    SPACE_FIRST,
+    SPACE_LAST,
+    SPACE_PARENT,
     STATE_AGE_MAX,
     STATE_BAD_NAME,
     STATE_CELLS,
     STATE_FIXED_MODEL,
     STATE_INVALID,
     STATE_MINUTE,
+    STATE_NESTED,
     STATE_NO_ID,
     STATE_ROW,
+    STATE_SKIPPED,
     STATE_STAMP,
     STRING_BYTES_MAX,
     STRING_ENTRY,
@@ -61,13 +76,9 @@ from driftline.detect.kernels.scan_tables import (
     string_end,
     utf8_valid,
 )
-from driftline.records import CHUNK_PADDING, RECORD_BYTES_MAX, TIME_AHEAD_MS_MAX, Tag
+from driftline.records import CHUNK_PADDING, JSON_DEPTH_MAX, RECORD_BYTES_MAX, TIME_AHEAD_MS_MAX, Tag
 
-# Namespaces of keys.
-TOP: Final = 0
-FEATURES: Final = 1
-PREDICTION: Final = 2
-PROBABILITIES: Final = 3
+TOP: Final = 0  # the space of the record itself
 
 # What a key means.
 ROLE_FEATURE: Final = 0
@@ -83,6 +94,7 @@ ROLE_SCORE: Final = 9
 ROLE_CLASS: Final = 10
 ROLE_PROBABILITIES: Final = 11
 ROLE_PROBABILITY: Final = 12
+ROLE_PATH: Final = 13  # only of interest for what is in it
 
 # The first two keys of every table: cells of predictions carry them whatever the record called them.
 KEY_SCORE: Final = 0
@@ -105,6 +117,7 @@ _NULL = int(Tag.NULL)
 _STRING = int(Tag.STRING)
 _BOOL = int(Tag.BOOL)
 _INVALID = int(Tag.INVALID)
+_NESTED = int(Tag.NESTED)
 _TRUE_WORD = np.uint64(int.from_bytes(b"true", "little"))
 _NULL_WORD = np.uint64(int.from_bytes(b"null", "little"))
 _FALSE_WORD = np.uint64(int.from_bytes(b"false", "little"))
@@ -253,6 +266,85 @@ def parse_literal(p: Any) -> tuple[int, int, float]:
 
 
 @jit
+def skip_container(p: Any, end: Any, depth: Any, state: Any) -> int:
+    """Address behind the object or array at ``p``, inside ``depth`` others; -1: declined.
+
+    Everything in it is checked as the slow path would: grammar, UTF-8, depth, keys given twice. ``state`` is
+    an address. Keys are told apart by their hashes: equal ones are declined, so a collision costs time only.
+    """
+    hashes = state + 8 * STATE_SKIPPED
+    begins = hashes + 8 * SKIPPED_KEYS_MAX
+    kinds = 0  # a bit a level, the innermost lowest: 1 is an object
+    level = 0
+    begin = 0  # the innermost object's hashes are begin..count
+    count = 0
+    while True:
+        c = load8(p)
+        closing = False
+        opened = False
+        if c == 123 or c == 91:
+            if depth + level >= JSON_DEPTH_MAX:
+                return -1
+            store64(begins + 8 * level, begin)
+            begin = count
+            kinds = 2 * kinds + (1 if c == 123 else 0)
+            level += 1
+            p = skip_space(p + 1, end)
+            closing = load8(p) == c + 2  # the bracket that belongs to it
+            opened = not closing
+        elif c == 34:
+            stop, wide = string_end(p + 1, end)
+            if stop < 0 or (wide and not utf8_valid(p + 1, stop)):
+                return -1
+            p = stop + 1
+        elif (c >= 48 and c <= 57) or (c == 45 and load8(p + 1) != 73):
+            what, p, _ = parse_number(p)
+            if what == DECLINED:
+                return -1
+        else:
+            literal, p, _ = parse_literal(p)
+            if literal < 0:
+                return -1
+        while not opened:
+            if closing:
+                p += 1
+                level -= 1
+                count = begin
+                begin = load_int(begins + 8 * level)
+                kinds >>= 1
+                if level == 0:
+                    return p  # type: ignore[no-any-return]
+            p = skip_space(p, end)
+            if p >= end:
+                return -1
+            c = load8(p)
+            if c == 44:
+                p = skip_space(p + 1, end)
+                break
+            if c != (125 if kinds & 1 else 93):
+                return -1
+            closing = True
+        if kinds & 1:
+            if load8(p) != 34:
+                return -1
+            stop, wide = string_end(p + 1, end)
+            if stop < 0 or count >= SKIPPED_KEYS_MAX or (wide and not utf8_valid(p + 1, stop)):
+                return -1
+            h = np.int64(hash_bytes(p + 1, stop, 0))
+            for k in range(begin, count):
+                if load_int(hashes + 8 * k) == h:
+                    return -1
+            store64(hashes + 8 * count, h)
+            count += 1
+            p = skip_space(stop + 1, end)
+            if load8(p) != 58:
+                return -1
+            p = skip_space(p + 1, end)
+        if p >= end:
+            return -1
+
+
+@jit
 def scan_rows(
     buf: Any,
     starts: Any,
@@ -261,6 +353,8 @@ def scan_rows(
     names: Any,
     keys: Any,
     key_table: Any,
+    spaces: Any,
+    elements: Any,
     words: Any,
     strings: Any,
     string_table: Any,
@@ -282,12 +376,14 @@ def scan_rows(
     """
     n = starts.shape[0]
     readable = buf.shape[0] - CHUNK_PADDING
-    room = cell_key.shape[0]
+    room = cell_key.shape[0] - elements.shape[0] - _BACKSTOP
     base = address(buf)
     state_at = address(state)
     names_at = address(names)
     keys_at = address(keys)
     key_table_at = address(key_table)
+    spaces_at = address(spaces)
+    elements_at = address(elements)
     words_at = address(words)
     strings_at = address(strings)
     string_table_at = address(string_table)
@@ -307,7 +403,7 @@ def scan_rows(
             return r  # type: ignore[no-any-return]
         p = base + starts[r]
         end = base + ends[r]
-        if cell + (end - p) // CELL_BYTES_MIN + _BACKSTOP > room:
+        if cell + (end - p) // CELL_BYTES_MIN > room:
             return -1 - r  # type: ignore[no-any-return]
         stamp = state[STATE_STAMP] + 1
         state[STATE_STAMP] = stamp
@@ -317,11 +413,13 @@ def scan_rows(
         event_time = record_time
         id_hash = np.uint64(0)
         invalid = 0
+        nested = 0
         bad = 0
         best = -np.inf  # most probable class so far, and where its name is
         best_start = np.int64(-1)
         best_end = np.int64(-1)
-        space = TOP
+        space = np.int64(TOP)
+        closer = 125  # } or ], what ends this space
         previous = root
         p = skip_space(p, end)
         if load8(p) != 123:
@@ -332,47 +430,68 @@ def scan_rows(
         while not done:
             closing = False
             c = load8(p)
-            if c == 125 and opened:
+            if opened and c == closer:
                 closing = True
                 p += 1
-            elif c != 34:
+            elif closer == 125 and c != 34:
                 return r  # type: ignore[no-any-return]
             else:
-                # --- the key: the one that followed last time, else by its hash
-                p += 1
-                key_start = p
-                key = load_int(previous + 8 * KEY_NEXT)
-                entry = keys_at + KEY_ENTRY * key
-                size = np.int64(0)
-                if key >= 0:
-                    size = load_int(entry + 8 * KEY_SIZE)
-                    if (
-                        p + size >= end
-                        or load8(p + size) != 34
-                        or load_int(entry + 8 * KEY_SPACE) != space
-                        or not same_bytes(p, size, names_at + 8 * load_int(entry + 8 * KEY_AT))
-                    ):
-                        key = np.int64(-1)
-                if key < 0:
-                    key = np.int64(find_key(p, end, space, names_at, keys_at, key_table_at))
-                    if key < 0:
-                        return r  # type: ignore[no-any-return]
-                    store64(previous + 8 * KEY_NEXT, key)
+                if closer == 125:
+                    # --- the key: the one that followed last time, else by its hash
+                    p += 1
+                    key_start = p
+                    key = load_int(previous + 8 * KEY_NEXT)
                     entry = keys_at + KEY_ENTRY * key
-                    size = load_int(entry + 8 * KEY_SIZE)
-                previous = entry
-                if load_int(entry + 8 * KEY_STAMP) == stamp:
-                    return r  # type: ignore[no-any-return]
-                store64(entry + 8 * KEY_STAMP, stamp)
-                role = load_int(entry + 8 * KEY_ROLE)
-                p += size + 1
-                if load8(p) != 58:
-                    p = skip_space(p, end)
-                    if load8(p) != 58:
+                    size = np.int64(0)
+                    if key >= 0:
+                        size = load_int(entry + 8 * KEY_SIZE)
+                        if (
+                            p + size >= end
+                            or load8(p + size) != 34
+                            or load_int(entry + 8 * KEY_SPACE) != space
+                            or not same_bytes(p, size, names_at + 8 * load_int(entry + 8 * KEY_AT))
+                        ):
+                            key = np.int64(-1)
+                    if key < 0:
+                        key = np.int64(find_key(p, end, space, names_at, keys_at, key_table_at))
+                        if key < 0:
+                            return r  # type: ignore[no-any-return]
+                        store64(previous + 8 * KEY_NEXT, key)
+                        entry = keys_at + KEY_ENTRY * key
+                        size = load_int(entry + 8 * KEY_SIZE)
+                    previous = entry
+                    if load_int(entry + 8 * KEY_STAMP) == stamp:
                         return r  # type: ignore[no-any-return]
-                p += 1
-                if load8(p) <= 32:
-                    p = skip_space(p, end)
+                    store64(entry + 8 * KEY_STAMP, stamp)
+                    role = load_int(entry + 8 * KEY_ROLE)
+                    p += size + 1
+                    if load8(p) != 58:
+                        p = skip_space(p, end)
+                        if load8(p) != 58:
+                            return r  # type: ignore[no-any-return]
+                    p += 1
+                    if load8(p) <= 32:
+                        p = skip_space(p, end)
+                else:
+                    # --- an element: nearly all of them are nobody's business
+                    key_start = p
+                    size = np.int64(0)
+                    key = np.int64(-1)
+                    entry = root
+                    role = np.int64(ROLE_IGNORED)
+                    at = spaces_at + SPACE_ENTRY * space
+                    cursor = load_int(at + 8 * SPACE_CURSOR)
+                    element = load_int(at + 8 * SPACE_ELEMENT)
+                    if (
+                        cursor < load_int(at + 8 * SPACE_LAST)
+                        and load_int(elements_at + 16 * cursor) == element
+                    ):
+                        key = load_int(elements_at + 16 * cursor + 8)
+                        entry = keys_at + KEY_ENTRY * key
+                        role = load_int(entry + 8 * KEY_ROLE)
+                        store64(entry + 8 * KEY_STAMP, stamp)
+                        store64(at + 8 * SPACE_CURSOR, cursor + 1)
+                    store64(at + 8 * SPACE_ELEMENT, element + 1)
                 if p >= end:
                     return r  # type: ignore[no-any-return]
                 # --- the value
@@ -472,20 +591,44 @@ def scan_rows(
                             best_end = key_start + size
                     elif role == ROLE_BAD:
                         bad += 1
-                    elif role != ROLE_IGNORED:
+                    elif role != ROLE_IGNORED and role != ROLE_PATH:
                         return r  # type: ignore[no-any-return]
-                elif c == 123:
-                    if role == ROLE_FEATURES:
-                        space = FEATURES
-                    elif role == ROLE_PREDICTION:
-                        space = PREDICTION
-                    elif role == ROLE_PROBABILITIES:
-                        space = PROBABILITIES
-                    else:
+                elif c == 123 or c == 91:
+                    inner = np.int64(-1)
+                    if key >= 0:
+                        inner = load_int(entry + 8 * KEY_CHILD)
+                    if inner >= 0 and c == 91:
+                        if role != ROLE_PATH:
+                            return r  # type: ignore[no-any-return]
+                        at = spaces_at + SPACE_ENTRY * inner
+                        if load_int(at + 8 * SPACE_FIRST) == load_int(at + 8 * SPACE_LAST):
+                            inner = np.int64(-1)
+                    at = spaces_at + SPACE_ENTRY * space
+                    depth = load_int(at + 8 * SPACE_DEPTH)
+                    if inner >= 0:
+                        if depth >= JSON_DEPTH_MAX:
+                            return r  # type: ignore[no-any-return]
+                        store64(at + 8 * SPACE_CLOSER, closer)
+                        space = inner
+                        closer = 125
+                        if c == 91:
+                            closer = 93
+                            at = spaces_at + SPACE_ENTRY * space
+                            store64(at + 8 * SPACE_CURSOR, load_int(at + 8 * SPACE_FIRST))
+                            store64(at + 8 * SPACE_ELEMENT, 0)
+                        p = skip_space(p + 1, end)
+                        opened = True
+                        continue
+                    if role == ROLE_FEATURE or role == ROLE_SCORE or role == ROLE_CLASS:
+                        tag = _NESTED
+                        nested += 1
+                    elif role == ROLE_BAD:
+                        bad += 1
+                    elif role != ROLE_IGNORED and role != ROLE_PATH and role != ROLE_PROBABILITY:
                         return r  # type: ignore[no-any-return]
-                    p = skip_space(p + 1, end)
-                    opened = True
-                    continue
+                    p = np.int64(skip_container(p, end, depth, state_at))
+                    if p < 0:
+                        return r  # type: ignore[no-any-return]
                 else:
                     literal, p, value = parse_literal(p)
                     if literal < 0:
@@ -500,6 +643,7 @@ def scan_rows(
                         bad += 1
                     elif (
                         role != ROLE_IGNORED
+                        and role != ROLE_PATH
                         and role != ROLE_PROBABILITY
                         and (literal != _NULL or role == ROLE_MODEL)
                     ):
@@ -511,13 +655,14 @@ def scan_rows(
                     cell += 1
                     if tag == _INVALID:
                         invalid += 1
-            # --- behind a value: braces close, a comma goes on
+            # --- behind a value: brackets close, a comma goes on
             while True:
                 if closing:
                     if space == TOP:
                         done = True
                         break
-                    space = PREDICTION if space == PROBABILITIES else TOP
+                    space = load_int(spaces_at + SPACE_ENTRY * space + 8 * SPACE_PARENT)
+                    closer = load_int(spaces_at + SPACE_ENTRY * space + 8 * SPACE_CLOSER)
                     closing = False
                 c = load8(p)
                 if c <= 32:
@@ -531,7 +676,7 @@ def scan_rows(
                         p = skip_space(p, end)
                     opened = False
                     break
-                if c != 125:
+                if c != closer:
                     return r  # type: ignore[no-any-return]
                 closing = True
         p = skip_space(p, end)
@@ -566,6 +711,7 @@ def scan_rows(
         ids[r] = id_hash
         state[STATE_CELLS] = cell
         state[STATE_INVALID] += invalid
+        state[STATE_NESTED] += nested
         state[STATE_BAD_NAME] += bad
         if id_hash == np.uint64(0):
             state[STATE_NO_ID] += 1

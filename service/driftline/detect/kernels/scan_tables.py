@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from driftline.detect.kernels._jit import jit
 from driftline.detect.kernels.scan_number import U, address, load8, load64, load_int, store64, trailing_zeros
+from driftline.records import JSON_DEPTH_MAX
 
 KEYS_MAX: Final = 4_096  # 8 models of 500 features in one decoder before rows have to stay slow
 KEY_BYTES_MAX: Final = 512  # 128 characters of 4 bytes
@@ -42,7 +43,10 @@ STATE_BAD_NAME: Final = 10
 STATE_MINUTE: Final = 11  # 11, 12: the 16 bytes YYYY-MM-DDTHH:MM read last; 13: their epoch milliseconds
 STATE_FIXED_MODEL: Final = 14  # its string number, -1: each record names its own
 STATE_AGE_MAX: Final = 15  # ms, -1: the age is not judged, TIMES_NOT_JUDGED: no time is
-STATE_SIZE: Final = 16
+STATE_NESTED: Final = 16  # cells that are objects or arrays, counted since the state was cleared
+STATE_SKIPPED: Final = 17  # scratch of skip_container: hashes of keys, then where each level's begin
+SKIPPED_KEYS_MAX: Final = 64  # keys of the open objects that are skipped; with more of them a row is slow
+STATE_SIZE: Final = STATE_SKIPPED + SKIPPED_KEYS_MAX + JSON_DEPTH_MAX
 TIMES_NOT_JUDGED: Final = -2
 
 # What a string may be used for: set by the slow path after it judged the text.
@@ -61,12 +65,26 @@ _HIGH = U(0x8080808080808080)
 KEY_AT: Final = 0  # first word of its bytes
 KEY_SIZE: Final = 1  # bytes
 KEY_HASH: Final = 2
-KEY_SPACE: Final = 3  # namespace
+KEY_SPACE: Final = 3  # the object or array that it is in, a space
 KEY_ROLE: Final = 4
 KEY_STAMP: Final = 5  # the scan that saw the key last
 KEY_NEXT: Final = 6  # the key that followed last time, -1 unknown
+KEY_CHILD: Final = 7  # the space that its value opens, -1: what is in there is nobody's business
 KEY_FIELDS: Final = 8
 KEY_ENTRY: Final = 8 * KEY_FIELDS  # bytes
+
+# Fields of a space: an object or array of a record in which there is something to look for.
+SPACE_PARENT: Final = 0  # the space around it
+SPACE_FIRST: Final = (
+    1  # its elements that count, should it be an array: rows first to last - 1 of ``elements``
+)
+SPACE_LAST: Final = 2
+SPACE_DEPTH: Final = 3  # objects and arrays around what is in it
+SPACE_CLOSER: Final = 4  # the bracket that ends it, while the scanner is in a space within this one
+SPACE_ELEMENT: Final = 5  # index of the next element, should it be an array
+SPACE_CURSOR: Final = 6  # next row of ``elements``
+SPACE_FIELDS: Final = 8
+SPACE_ENTRY: Final = 8 * SPACE_FIELDS  # bytes
 
 # Fields of a string's entry.
 STRING_AT: Final = 0
@@ -83,6 +101,8 @@ class Keys(NamedTuple):
     words: npt.NDArray[np.uint64]
     entries: npt.NDArray[np.int64]  # (KEYS_MAX + 1, KEY_FIELDS)
     table: npt.NDArray[np.int64]  # (KEY_SLOTS,) key or -1
+    spaces: npt.NDArray[np.int64]  # (spaces, SPACE_FIELDS); the first is the record itself
+    elements: npt.NDArray[np.int64]  # (n, 2) index and key of array elements that count, by space and index
 
 
 class Strings(NamedTuple):
@@ -93,10 +113,15 @@ class Strings(NamedTuple):
     table: npt.NDArray[np.int64]  # (STRING_SLOTS,) string or -1
 
 
-def new_keys() -> Keys:
-    """An empty key table."""
-    words = np.empty(KEYS_MAX * KEY_BYTES_MAX // _WORD_BYTES, np.uint64)
-    return Keys(words, np.full((KEYS_MAX + 1, KEY_FIELDS), -1, np.int64), np.full(KEY_SLOTS, -1, np.int64))
+def new_keys(spaces: int, elements: int) -> Keys:
+    """An empty key table of some spaces, with room for the array elements that count."""
+    return Keys(
+        np.empty(KEYS_MAX * KEY_BYTES_MAX // _WORD_BYTES, np.uint64),
+        np.full((KEYS_MAX + 1, KEY_FIELDS), -1, np.int64),
+        np.full(KEY_SLOTS, -1, np.int64),
+        np.zeros((spaces, SPACE_FIELDS), np.int64),
+        np.zeros((elements, 2), np.int64),
+    )
 
 
 def new_strings() -> Strings:
@@ -342,3 +367,13 @@ def hash_array(buf: Any, size: Any) -> int:
     """``hash_bytes`` of ``buf[0:size]``, which needs 8 spare bytes."""
     start = address(buf)
     return hash_bytes(start, start + size, 0)  # type: ignore[no-any-return]
+
+
+@jit
+def hash_parts(buf: Any, ends: Any, out: Any) -> None:
+    """``hash_bytes`` of the parts of ``buf`` that end at ``ends``, 0 for empty ones; needs 8 spare bytes."""
+    base = address(buf)
+    start = 0
+    for i in range(ends.shape[0]):
+        out[i] = hash_bytes(base + start, base + ends[i], 0) if ends[i] > start else U(0)
+        start = ends[i]

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 1
 
 Records = npt.NDArray[Any]  # numpy cannot express a structured dtype in a type
 

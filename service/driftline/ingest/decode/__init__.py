@@ -1,20 +1,37 @@
 """Formats of raw topics: a registry from a format's name to its decoder.
 
 A decoder turns a chunk of raw records into blocks, one a model. It is constructed with ``fixed_model``,
-``allowed_models`` and ``max_event_age_ms``, and has the one method ``decode``.
+``allowed_models``, ``max_event_age_ms`` and ``mapping``, and has the one method ``decode``.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from driftline.config import InputSettings
 from driftline.errors import OperatorError
 from driftline.ingest.decode.base import Decoded, Decoder
+from driftline.ingest.decode.mapping import NATIVE, FieldMapping
 from driftline.ingest.decode.native import NativeDecoder, hash_id, warm
 
-__all__ = ["DECODERS", "Decoded", "Decoder", "NativeDecoder", "hash_id", "make_decoder", "warm"]
+__all__ = [
+    "DECODERS",
+    "Decoded",
+    "Decoder",
+    "FieldMapping",
+    "NativeDecoder",
+    "hash_id",
+    "make_decoder",
+    "mapping_of",
+    "warm",
+]
 
 DECODERS: Final[dict[str, type[NativeDecoder]]] = {"native": NativeDecoder}
+
+
+def mapping_of(source: InputSettings) -> FieldMapping:
+    """Where the fields are in the events of an input."""
+    return NATIVE if source.mapping is None else FieldMapping.of(source.mapping)
 
 
 def make_decoder(
@@ -24,6 +41,7 @@ def make_decoder(
     allowed_models: frozenset[str] | None,
     max_event_age_ms: int | None,
     from_file: bool = False,
+    mapping: FieldMapping = NATIVE,
 ) -> Decoder:
     """A decoder of the format ``name``; ``from_file``: record timestamps mean nothing, no time is judged.
 
@@ -39,4 +57,5 @@ def make_decoder(
         allowed_models=allowed_models,
         max_event_age_ms=max_event_age_ms,
         judge_times=not from_file,
+        mapping=mapping,
     )

@@ -1,4 +1,4 @@
-"""The decoder of native events: scanner first, slow path for what it declines, then blocks.
+"""The decoder of JSON events, native or mapped: scanner first, slow path for what it declines, then blocks.
 
 Owns the tables that the scanner reads: which keys exist, which strings were seen, which of them are models in
 use. Both paths feed the same stream of cells in row order, so blocks cannot tell them apart. A decoder is for
@@ -19,6 +19,7 @@ from driftline.detect.kernels import scan_tables as st
 from driftline.errors import BugError
 from driftline.ingest.columns import ChunkArrays, KeyOrder, Texts, build_blocks, chunk_arrays, frozen
 from driftline.ingest.decode.base import Decoded
+from driftline.ingest.decode.mapping import NATIVE, FieldMapping, Leaf, Tree
 from driftline.ingest.decode.slow import Refused, Rules, SlowCell, SlowRow, judge
 from driftline.records import (
     CHUNK_PADDING,
@@ -36,18 +37,6 @@ NESTED_NAMES_MAX: Final = 100  # names counted apart in one chunk; the rest is c
 _CELLS_START: Final = 1 << 16
 _PADDING: Final = b"\0" * CHUNK_PADDING
 _CONTROL_END: Final = 0x20
-
-_ROLES: Final = (  # KEY_SCORE and KEY_CLASS first
-    (sj.PREDICTION, "score", sj.ROLE_SCORE),
-    (sj.PREDICTION, "class", sj.ROLE_CLASS),
-    (sj.PREDICTION, "probabilities", sj.ROLE_PROBABILITIES),
-    (sj.TOP, "id", sj.ROLE_ID),
-    (sj.TOP, "model", sj.ROLE_MODEL),
-    (sj.TOP, "model_version", sj.ROLE_VERSION),
-    (sj.TOP, "time", sj.ROLE_TIME),
-    (sj.TOP, "features", sj.ROLE_FEATURES),
-    (sj.TOP, "prediction", sj.ROLE_PREDICTION),
-)
 
 
 def _padded(data: bytes) -> npt.NDArray[np.uint8]:
@@ -76,15 +65,15 @@ class _DecoderTexts(Texts):
 
 
 class NativeDecoder:
-    """Decodes chunks of native events.
+    """Decodes chunks of JSON events.
 
     Args:
         fixed_model: the model of every record; what records say is ignored. It must match MODEL_ID_PATTERN.
         allowed_models: models that records may name; None: any, up to ``models_max`` in the decoder's life.
         max_event_age_ms: how far an event's time may be behind its record's; None: not judged.
         judge_times: compare event times with record timestamps; not for files, whose records have none.
-        Neither are
-            they compared where the record timestamp is negative.
+            Neither are they compared where the record timestamp is negative.
+        mapping: where the fields of an event are.
         fast: use the scanner. Without it every row takes the slow path, with the same result.
     """
 
@@ -95,10 +84,12 @@ class NativeDecoder:
         allowed_models: frozenset[str] | None,
         max_event_age_ms: int | None,
         judge_times: bool = True,
+        mapping: FieldMapping = NATIVE,
         fast: bool = True,
         models_max: int = MODELS_PER_PARTITION_MAX,
     ) -> None:
-        self._rules = Rules(fixed_model, allowed_models, max_event_age_ms, judge_times)
+        self._rules = Rules(fixed_model, allowed_models, max_event_age_ms, judge_times, mapping)
+        self._tree = Tree(mapping, model_fixed=fixed_model is not None)
         self._fast = fast
         self._models_max = models_max
         self._models: set[str] = set()
@@ -107,20 +98,20 @@ class NativeDecoder:
         self._state[st.STATE_AGE_MAX] = -1 if max_event_age_ms is None else max_event_age_ms
         if not judge_times:
             self._state[st.STATE_AGE_MAX] = st.TIMES_NOT_JUDGED
-        self._keys = st.new_keys()
+        elements = self._tree.elements()
+        self._keys = st.new_keys(len(self._tree.spaces), len(elements))
         self._strings = st.new_strings()
         self._rows = sj.Rows(np.empty((0, sj.ROW_INTS), np.int64), np.empty(0, np.uint64))
         self._cells = _new_cells(_CELLS_START)
-        self._key_numbers: dict[tuple[int, str], int] = {}
-        self._columns: list[Column | None] = []
+        self._key_numbers: dict[tuple[int, str], int] = {}  # by space and name
+        self._cell_keys: dict[tuple[int, str], int] = {}  # the key of a column
+        self._columns: list[Column | None] = []  # by key
         self._order: KeyOrder | None = None
         self._extra_keys: dict[tuple[int, str], int] = {}
         self._string_numbers: dict[str, int] = {}
         self._extra_strings: dict[str, int] = {}
         self._texts: Texts = _DecoderTexts(self._strings)
-        for space, name, role in _ROLES:
-            ignored = role == sj.ROLE_MODEL and fixed_model is not None
-            self._teach(space, name, sj.ROLE_IGNORED if ignored else role)
+        self._teach_tree(elements)
         self._fix_model()
 
     def decode(self, chunk: RecordChunk) -> Decoded:
@@ -158,6 +149,8 @@ class NativeDecoder:
         rows = sj.Rows(self._rows.ints[:n], self._rows.ids[:n])
         used = int(self._state[st.STATE_CELLS])
         cells = sj.Cells(self._cells.key[:used], self._cells.tag[:used], self._cells.value[:used])
+        if self._state[st.STATE_NESTED]:
+            self._count_nested(cells, counts)
         blocks, dropped = build_blocks(
             arrays, rows, cells, self._key_order(), self._strings_end(), self._texts
         )
@@ -183,7 +176,14 @@ class NativeDecoder:
             self._order = None
         if len(self._rows.ids) < n:
             self._rows = sj.Rows(np.empty((n, sj.ROW_INTS), np.int64), np.empty(n, np.uint64))
-        for at in (st.STATE_ROW, st.STATE_CELLS, st.STATE_INVALID, st.STATE_NO_ID, st.STATE_BAD_NAME):
+        for at in (
+            st.STATE_ROW,
+            st.STATE_CELLS,
+            st.STATE_INVALID,
+            st.STATE_NO_ID,
+            st.STATE_BAD_NAME,
+            st.STATE_NESTED,
+        ):
             state[at] = 0
 
     def _reset_strings(self) -> None:
@@ -236,7 +236,7 @@ class NativeDecoder:
         raw = arrays.buf[arrays.starts[row] : arrays.ends[row]].tobytes()
         time = int(arrays.timestamps[row])
         try:
-            found = judge(raw, time, self._rules)
+            found = judge(raw, time, self._rules, self._tree)
             self._admit(found.model)
         except Refused as refused:
             self._skip(row)
@@ -245,10 +245,20 @@ class NativeDecoder:
             )
         self._keep(row, found)
         counts.update(found.counts)
-        for name in found.nested:
-            key = f"nested:{name}"
-            counts[key if key in counts or _nested_names(counts) < NESTED_NAMES_MAX else "nested:*"] += 1
         return None
+
+    def _count_nested(self, cells: sj.Cells, counts: Counter[str]) -> None:
+        keys, first, times = np.unique(
+            cells.key[cells.tag == Tag.NESTED], return_index=True, return_counts=True
+        )
+        for place, i in enumerate(
+            np.argsort(first).tolist()
+        ):  # in the order of the records, whichever path they took
+            column = self._columns[int(keys[i])]
+            assert column is not None  # keys without a column are never in a cell
+            feature = column.kind is ColumnKind.FEATURE
+            name = column.name if feature else f"prediction.{column.kind.name.lower()}"
+            counts[f"nested:{name}" if place < NESTED_NAMES_MAX else "nested:*"] += int(times[i])
 
     def _admit(self, model: str) -> None:
         if self._rules.fixed_model is not None or model in self._models:
@@ -271,27 +281,48 @@ class NativeDecoder:
             for cell in found.cells
         ]
         self._state[st.STATE_CELLS] = end
+        self._state[st.STATE_NESTED] += int(np.count_nonzero(cells.tag[start:end] == Tag.NESTED))
         model = self._string(found.model, st.FLAG_MODEL)
         version = -1 if found.version is None else self._string(found.version, st.FLAG_VERSION)
         self._rows.ints[row] = (model, version, found.event_time, end)
         self._rows.ids[row] = hash_id(found.id)
         for space, name in found.ignored:
             if (space, name) not in self._key_numbers:
-                self._teach(
-                    space, name, sj.ROLE_PROBABILITY if space == sj.PROBABILITIES else sj.ROLE_IGNORED
-                )
+                self._teach(space, name, Leaf(self._tree.spaces[space].other))
         for space, name in found.bad_names:
             if (space, name) not in self._key_numbers:
-                self._teach(space, name, sj.ROLE_BAD)
+                self._teach(space, name, Leaf(sj.ROLE_BAD))
 
     # --- keys
 
+    def _teach_tree(self, elements: list[tuple[int, int, str]]) -> None:
+        """Teaches the names of the tree, the score and the class first: they are KEY_SCORE and KEY_CLASS."""
+        spaces = self._tree.spaces
+        listed = [(at, name, leaf) for at, space in enumerate(spaces) for name, leaf in space.names.items()]
+        for role in (sj.ROLE_SCORE, sj.ROLE_CLASS):
+            known = next(((at, name) for at, name, leaf in listed if leaf.role == role), None)
+            if known is None or not self._teach(*known, Leaf(role)):
+                self._teach(len(spaces), str(role), Leaf(role))  # a space that no record has
+        for at, name, leaf in listed:
+            if leaf.role not in (sj.ROLE_SCORE, sj.ROLE_CLASS):
+                self._teach(at, name, leaf)
+        table = self._keys.spaces
+        table[:, st.SPACE_PARENT] = [space.parent for space in spaces]
+        for at, space in enumerate(spaces):  # parents come first
+            table[at, st.SPACE_DEPTH] = 1 + (table[space.parent, st.SPACE_DEPTH] if at else 0)
+        for row, (at, index, name) in enumerate(elements):
+            self._keys.elements[row] = (index, self._key_numbers[at, name])
+            if table[at, st.SPACE_LAST] == 0:
+                table[at, st.SPACE_FIRST] = row
+            table[at, st.SPACE_LAST] = row + 1
+
     def _key(self, cell: SlowCell) -> int:
-        key = (cell.space, cell.name)
-        number = self._key_numbers.get(key)
-        if number is None and self._teach(cell.space, cell.name, sj.ROLE_FEATURE):
-            number = self._key_numbers[key]
-        if number is None:  # the table is full: a number for this chunk only
+        key = (cell.kind, cell.name)
+        number = self._cell_keys.get(key)
+        if number is None and self._is_member(cell.name):
+            self._teach(self._tree.features or 0, cell.name, Leaf(sj.ROLE_FEATURE, feature=cell.name))
+            number = self._cell_keys.get(key)
+        if number is None:  # the table is full or cannot hold it: a number for this chunk only
             number = self._extra_keys.get(key)
             if number is None:
                 number = self._extra_keys[key] = len(self._columns)
@@ -299,7 +330,12 @@ class NativeDecoder:
                 self._order = None
         return number
 
-    def _teach(self, space: int, name: str, role: int) -> bool:
+    def _is_member(self, feature: str) -> bool:
+        """Whether a feature of this name is a member of the features' object."""
+        at = self._tree.features
+        return at is not None and feature not in self._tree.spaces[at].names
+
+    def _teach(self, space: int, name: str, leaf: Leaf) -> bool:
         """Adds a key to the scanner's table, if it has room and the key can stand in a record as it is."""
         try:
             data = name.encode()
@@ -307,15 +343,18 @@ class NativeDecoder:
             return False
         if self._extra_keys or b'"' in data or b"\\" in data or any(c < _CONTROL_END for c in data):
             return False
-        number = int(st.add_key(_padded(data), len(data), space, role, self._keys, self._state))
+        number = int(st.add_key(_padded(data), len(data), space, leaf.role, self._keys, self._state))
         if number < 0:
             return False
+        self._keys.entries[number, st.KEY_CHILD] = leaf.child
         self._key_numbers[space, name] = number
         column = None
-        if role == sj.ROLE_FEATURE:
-            column = Column(ColumnKind.FEATURE, name)
-        elif role in (sj.ROLE_SCORE, sj.ROLE_CLASS):
-            column = Column(ColumnKind.SCORE if role == sj.ROLE_SCORE else ColumnKind.CLASS, "")
+        if leaf.role == sj.ROLE_FEATURE:
+            column = Column(ColumnKind.FEATURE, leaf.feature)
+        elif leaf.role in (sj.ROLE_SCORE, sj.ROLE_CLASS):
+            column = Column(ColumnKind.SCORE if leaf.role == sj.ROLE_SCORE else ColumnKind.CLASS, "")
+        if column is not None:
+            self._cell_keys[int(column.kind), column.name] = number
         self._columns.append(column)
         self._order = None
         return True
@@ -352,10 +391,6 @@ def _new_cells(capacity: int) -> sj.Cells:
     return sj.Cells(
         np.empty(capacity, np.int32), np.empty(capacity, np.uint8), np.empty(capacity, np.float64)
     )
-
-
-def _nested_names(counts: Counter[str]) -> int:
-    return sum(name.startswith("nested:") for name in counts)
 
 
 def _checked(chunk: RecordChunk) -> ChunkArrays:

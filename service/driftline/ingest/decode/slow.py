@@ -1,8 +1,9 @@
-"""The slow path: decides about one native record, in plain Python, with nothing left out.
+"""The slow path: decides about one record, in plain Python, with nothing left out.
 
-This is the definition of the native format; the scanner may only accept what gives the same row here. Owned
-here: every reject code of a row, what a name may be, and what a time may be. It must not know chunks, tables
-or kernels other than the check of depth, which has to come before a recursive parser sees the record.
+This is the definition of the format; the scanner may only accept what gives the same row here. Owned here:
+every reject code of a row, what a name may be, and what a time may be. Where the fields are is the mapping's
+business (``mapping.py``). It must not know chunks, tables or kernels other than the check of depth, which has
+to come before a recursive parser sees the record.
 """
 
 from __future__ import annotations
@@ -17,16 +18,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from driftline.detect.kernels.scan_json import (
-    FEATURES,
-    PREDICTION,
-    PROBABILITIES,
-    TIME_MS_MAX,
-    TOP,
-    depth_max,
-)
+from driftline.detect.kernels.scan_json import TIME_MS_MAX, depth_max
 from driftline.detect.kernels.scan_number import INTEGER_MAX
 from driftline.detect.kernels.scan_tables import STRING_BYTES_MAX
+from driftline.ingest.decode.mapping import ABSENT, NATIVE, FieldMapping, Tree, find
 from driftline.records import (
     JSON_DEPTH_MAX,
     MODEL_ID_PATTERN,
@@ -34,6 +29,7 @@ from driftline.records import (
     NUMBER_CHARS_MAX,
     RECORD_BYTES_MAX,
     TIME_AHEAD_MS_MAX,
+    ColumnKind,
     RejectCode,
     Tag,
 )
@@ -42,6 +38,9 @@ DETAIL_CHARS_MAX: Final = 80  # of a reject's detail
 NAMES_CACHED_MAX: Final = 4_096  # judged names that are remembered; the same ones come again
 TIME_MS_MIN: Final = -62_135_596_800_000  # 0001-01-01T00:00:00Z
 
+FEATURE: Final = int(ColumnKind.FEATURE)
+SCORE: Final = int(ColumnKind.SCORE)
+CLASS: Final = int(ColumnKind.CLASS)
 _MODEL_ID = re.compile(MODEL_ID_PATTERN)
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
@@ -72,7 +71,7 @@ class Refused(Exception):  # noqa: N818 - not an error: the outcome of a row, ca
 class SlowCell(NamedTuple):
     """One cell; ``value`` is a string for the tag STRING, else the number that stands in the block."""
 
-    space: int
+    kind: int  # of ColumnKind, whose own hash is slow
     name: str
     tag: Tag
     value: float | str
@@ -87,9 +86,9 @@ class SlowRow:
     version: str | None = None
     id: bytes = b""  # UTF-8 (lone surrogates kept as they are); empty: none
     cells: list[SlowCell] = field(default_factory=list)
-    ignored: list[tuple[int, str]] = field(default_factory=list)  # keys seen that never become cells
+    # Keys seen that never become cells, and those whose names are not allowed: (space, name).
+    ignored: list[tuple[int, str]] = field(default_factory=list)
     bad_names: list[tuple[int, str]] = field(default_factory=list)
-    nested: list[str] = field(default_factory=list)
     counts: list[str] = field(default_factory=list)
 
 
@@ -101,6 +100,7 @@ class Rules:
     allowed_models: frozenset[str] | None
     max_event_age_ms: int | None
     judge_times: bool = True
+    mapping: FieldMapping = NATIVE
 
 
 @lru_cache(maxsize=NAMES_CACHED_MAX)
@@ -188,22 +188,30 @@ def parse_rfc3339(text: str) -> int | None:
     return (((days * 24 + hour) * 60 + minute - zone) * 60 + second) * 1000 + fraction
 
 
-def _model(record: dict[str, Any], rules: Rules) -> str:
+def model_of(given: Any, rules: Rules) -> str:
+    """The model of a record that gives this one.
+
+    Raises:
+        Refused: with MODEL_MISSING, MODEL_INVALID or MODEL_UNKNOWN.
+    """
     if rules.fixed_model is not None:
         return rules.fixed_model
-    model = record.get("model")
-    if model is None:
+    if given is None or given is ABSENT:
         raise Refused(RejectCode.MODEL_MISSING, 'no "model"')
-    if not isinstance(model, str) or _MODEL_ID.fullmatch(model) is None:
+    if not isinstance(given, str) or _MODEL_ID.fullmatch(given) is None:
         raise Refused(RejectCode.MODEL_INVALID, f'"model" must match {MODEL_ID_PATTERN}')
-    if rules.allowed_models is not None and model not in rules.allowed_models:
+    if rules.allowed_models is not None and given not in rules.allowed_models:
         raise Refused(RejectCode.MODEL_UNKNOWN, "the configuration does not name this model")
-    return model
+    return given
 
 
-def _event_time(record: dict[str, Any], record_time: int, rules: Rules) -> int:
-    given = record.get("time")
-    if given is None:
+def event_time_of(given: Any, record_time: int, rules: Rules) -> int:
+    """The time of a record that gives this one, epoch ms; that of the record where it gives none.
+
+    Raises:
+        Refused: with TIME_INVALID, TIME_FUTURE or TIME_LATE.
+    """
+    if given is None or given is ABSENT:
         return record_time
     time: int | None = None
     if isinstance(given, str):
@@ -249,103 +257,103 @@ def judge_value(value: Any) -> tuple[Tag, float | str]:
     return _INVALID_CELL
 
 
-def _id(record: dict[str, Any], row: SlowRow) -> None:
-    given = record.get("id")
+def id_of(given: Any) -> bytes | None:
+    """An id's UTF-8 bytes (lone surrogates kept as they are), none of them for no id; None: a bad one."""
     if isinstance(given, int) and not isinstance(given, bool):
         given = str(given)
     if isinstance(given, str):
-        row.id = given.encode("utf-8", "surrogatepass")
-    elif given is not None:
-        row.counts.append("bad_id")
-    if not row.id:
-        row.counts.append("no_id")
+        return given.encode("utf-8", "surrogatepass")
+    return b"" if given is None or given is ABSENT else None
 
 
-def _version(record: dict[str, Any], row: SlowRow) -> None:
-    given = record.get("model_version")
+def version_of(given: Any) -> str | None:
+    """A model's version, "" for none; None: a bad one."""
     if isinstance(given, int) and not isinstance(given, bool) and abs(given) <= INTEGER_MAX:
         given = str(given)
-    if isinstance(given, str) and name_allowed(given):
-        row.version = given
-    elif given is not None:
-        row.counts.append("bad_version")
+    if given is None or given is ABSENT:
+        return ""
+    return given if isinstance(given, str) and name_allowed(given) else None
 
 
-def _features(record: dict[str, Any], row: SlowRow) -> None:
-    given = record.get("features")
-    if isinstance(given, dict):
+def _cell(kind: int, name: str, given: Any, row: SlowRow) -> None:
+    if given is not ABSENT:
+        row.cells.append(SlowCell(kind, name, *judge_value(given)))
+
+
+def _features(record: dict[str, Any], mapping: FieldMapping, tree: Tree, row: SlowRow) -> None:
+    for name, path in mapping.single:
+        _cell(FEATURE, name, find(record, path), row)
+    given = find(record, mapping.features)
+    if isinstance(given, dict) and tree.features is not None:
+        listed = tree.spaces[tree.features].names
         for name, value in given.items():
-            if not name_allowed(name):
-                row.bad_names.append((FEATURES, name))
+            if name in listed:
                 continue
-            tag, cell = judge_value(value)
-            if tag is Tag.NESTED:
-                row.nested.append(name)
-            row.cells.append(SlowCell(FEATURES, name, tag, cell))
-    elif given is not None:
+            if name_allowed(name):
+                tag, cell = judge_value(value)
+                row.cells.append(SlowCell(FEATURE, name, tag, cell))
+            else:
+                row.bad_names.append((tree.features, name))
+    elif given is not None and given is not ABSENT:
         row.counts.append("bad_features")
 
 
-def _prediction(record: dict[str, Any], row: SlowRow) -> None:
-    given = record.get("prediction")
-    if given is None:
-        return
-    if not isinstance(given, dict):
-        tag, cell = judge_value(given)
-        if tag is Tag.NESTED:
-            row.nested.append("prediction")
-        else:
-            name = "class" if tag in (Tag.BOOL, Tag.STRING) or isinstance(given, str) else "score"
-            row.cells.append(SlowCell(PREDICTION, name, tag, cell))
-        return
-    for name, value in given.items():
-        if name in ("score", "class"):
-            tag, cell = judge_value(value)
-            if tag is Tag.NESTED:
-                row.nested.append(f"prediction.{name}")
-            row.cells.append(SlowCell(PREDICTION, name, tag, cell))
-        elif name != "probabilities":
-            row.ignored.append((PREDICTION, name))
-    likely = _most_probable(given.get("probabilities"), row)
-    if likely is not None and "class" not in given:
-        tag, cell = judge_value(likely)
-        row.cells.append(SlowCell(PREDICTION, "class", tag, cell))
+def _prediction(record: dict[str, Any], mapping: FieldMapping, tree: Tree, row: SlowRow) -> None:
+    given = find(record, mapping.prediction)
+    if isinstance(given, list):
+        row.counts.append("nested:prediction")
+    elif given is not None and given is not ABSENT and not isinstance(given, dict):
+        bare_class = isinstance(given, (bool, str))
+        _cell(CLASS if bare_class else SCORE, "", given, row)
+    _cell(SCORE, "", find(record, mapping.score), row)
+    named = find(record, mapping.class_)
+    _cell(CLASS, "", named, row)
+    likely = _most_probable(find(record, mapping.probabilities), tree, row)
+    if likely is not None and named is ABSENT:
+        _cell(CLASS, "", likely, row)
 
 
-def _most_probable(given: Any, row: SlowRow) -> str | None:
+def _most_probable(given: Any, tree: Tree, row: SlowRow) -> str | None:
     """The class with the largest probability, of equals the first in the record."""
     if not isinstance(given, dict):
-        if given is not None:
+        if given is not None and given is not ABSENT:
             row.counts.append("bad_probabilities")
         return None
+    assert tree.probabilities is not None  # a dict was found where the mapping has them
+    listed = tree.spaces[tree.probabilities].names
     best: str | None = None
     best_value = 0.0
     for name, value in given.items():
-        if not name_allowed(name):
-            row.bad_names.append((PROBABILITIES, name))
+        if name in listed:
             continue
-        row.ignored.append((PROBABILITIES, name))
+        if not name_allowed(name):
+            row.bad_names.append((tree.probabilities, name))
+            continue
+        row.ignored.append((tree.probabilities, name))
         tag, number = judge_value(value)
         if tag is Tag.NUMBER and isinstance(number, float) and (best is None or number > best_value):
             best, best_value = name, number
     return best
 
 
-def judge(raw: bytes, record_time: int, rules: Rules) -> SlowRow:
-    """Decides about one native event.
+def judge(raw: bytes, record_time: int, rules: Rules, tree: Tree) -> SlowRow:
+    """Decides about one event; ``tree`` is that of the rules' mapping.
 
     Raises:
         Refused: the row is rejected. Judged in this order: size, UTF-8, depth, syntax and duplicate keys,
         object, model, time.
     """
     record = parse_object(raw)
-    model = _model(record, rules)
-    row = SlowRow(model, _event_time(record, record_time, rules))
-    _id(record, row)
-    _version(record, row)
-    _features(record, row)
-    _prediction(record, row)
-    row.ignored += [(TOP, name) for name in record]
+    mapping = rules.mapping
+    model = model_of(find(record, mapping.model), rules)
+    row = SlowRow(model, event_time_of(find(record, mapping.time), record_time, rules))
+    given_id, given_version = id_of(find(record, mapping.id)), version_of(find(record, mapping.model_version))
+    row.id, row.version = given_id or b"", given_version or None
+    row.counts += ["bad_id"] * (given_id is None) + ["no_id"] * (not given_id)
+    row.counts += ["bad_version"] * (given_version is None)
+    _features(record, mapping, tree, row)
+    _prediction(record, mapping, tree, row)
+    row.ignored += tree.unlisted(record)
     row.counts += ["bad_name"] * len(row.bad_names)
     row.counts += ["invalid" for cell in row.cells if cell.tag is Tag.INVALID]
     return row

@@ -219,14 +219,14 @@ def test_depth(text: str, depth: int) -> None:
 
 def test_full_tables_decline_and_keep_what_they_have() -> None:
     """A key table takes KEYS_MAX keys and no more; known keys are still found."""
-    keys, state = tables.new_keys(), np.zeros(tables.STATE_SIZE, np.int64)
+    keys, state = tables.new_keys(1, 0), np.zeros(tables.STATE_SIZE, np.int64)
     for i in range(tables.KEYS_MAX):
         name = b"k%d" % i
         assert tables.add_key(buf_of(name), len(name), 1, 0, keys, state) == i
     assert tables.add_key(buf_of(b"one more"), 8, 1, 0, keys, state) == -1
     assert (
         tables.add_key(
-            buf_of(b"x" * 600), 600, 1, 0, tables.new_keys(), np.zeros(tables.STATE_SIZE, np.int64)
+            buf_of(b"x" * 600), 600, 1, 0, tables.new_keys(1, 0), np.zeros(tables.STATE_SIZE, np.int64)
         )
         == -1
     )

@@ -1,0 +1,158 @@
+"""State of every earlier format is restored with the same further results; that of a later one is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import pytest
+
+from driftline import __version__
+from driftline.decide import store
+from driftline.decide.outputs import Alert, whole
+from driftline.detect import snapshot, upgrade
+from driftline.detect.kernels.state import STATE_VERSION
+from driftline.detect.reference import from_json, to_json
+from driftline.errors import ExitCode, FatalError, MessageError, NewerFormatError
+from harness import golden
+
+STORED = sorted(golden.STATES.glob("v*/state.bin"), key=lambda path: int(path.parent.name[1:]))
+
+
+def shown(alerts: list[Alert]) -> list[tuple[str, str]]:
+    """Alerts to the last digit."""
+    return [(alert.id, json.dumps(alert.data, sort_keys=True)) for alert in alerts]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> tuple[list[Alert], list[Alert]]:
+    """The alerts of the story before and after the cut, from a run that was never stopped."""
+    run = golden.started()
+    return golden.go_on(run, 0, golden.CUT), golden.go_on(run, golden.CUT, golden.END)
+
+
+def test_every_version_has_a_golden_state() -> None:
+    """Of each state version, and a way from each to today's; see ``tests/golden/state/make.py``."""
+    versions = list(range(1, STATE_VERSION + 1))
+    assert [path.parent.name for path in STORED] == [f"v{n}" for n in versions]
+    assert sorted(upgrade.LAYOUTS) == versions
+    assert sorted(upgrade.STEPS) == versions[:-1]
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.parent.name)
+def test_stored_state_goes_on_as_if_never_stopped(
+    path: Path, uninterrupted: tuple[list[Alert], list[Alert]]
+) -> None:
+    """An open alert resolves, a warming and a learning model become active, a later drift is found."""
+    before, after = uninterrupted
+    run = golden.restored(golden.read(path), golden.CUT)
+    assert run.partition.drain_notes() == []
+    assert {v.model: v.state for v in run.views()} == {
+        "active": "active", "learning": "learning", "warming": "warming"
+    }  # fmt: skip
+    assert shown(golden.go_on(run, golden.CUT, golden.END)) == shown(after)
+    assert [alert.type.rpartition(".")[2] for alert in before] == ["opened"] * 2 + ["updated"] * 2
+    assert {(alert.model, alert.type.rpartition(".")[2]) for alert in after} == {
+        ("active", "resolved"), ("active", "updated"), ("active", "opened"), ("warming", "opened")
+    }  # fmt: skip
+    assert {v.state for v in run.views()} == {"active"}
+
+
+def test_the_layout_did_not_change_without_a_new_version() -> None:
+    """The state that is written today has the shards, headers and arrays of the golden one of its version."""
+    run = golden.started()
+    golden.go_on(run, 0, golden.CUT)
+    assert _outline(golden.stored(run)) == _outline(golden.read(STORED[-1]))
+
+
+def _outline(rows: dict[bytes, bytes]) -> dict[str, Any]:
+    """Keys, names and shapes, but no numbers: those may differ in the last bit between machines."""
+    found: dict[str, Any] = {}
+    for key, value in rows.items():
+        kind = key.decode().rpartition("|")[2]
+        if key.startswith(b"n|"):
+            found[key.decode()] = sorted(json.loads(value))
+        elif "+" not in kind:
+            header, arrays = snapshot.decode(whole(rows, key), kind, upgrade.layouts)
+            shapes = {name: (str(array.dtype), array.ndim) for name, array in arrays.items()}
+            found[key.decode()] = (sorted(header), header["v"], header.get("state_version"), shapes)
+    return found
+
+
+# --- newer
+
+
+def _changed(value: bytes, **changes: Any) -> bytes:
+    """A shard with other entries in its header and a checksum that fits."""
+    _, _, size, raw = snapshot.HEADER.unpack_from(value)
+    header = json.loads(value[snapshot.HEADER.size : snapshot.HEADER.size + size])
+    text = json.dumps(header | changes).encode()
+    rest = b"".join(n.to_bytes(4, "little") for n in (len(text), raw))
+    rest += text + value[snapshot.HEADER.size + size :]
+    return snapshot.MAGIC + int(google_crc32c.value(rest)).to_bytes(4, "little") + rest
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        (b"m|active|meta", {"v": 2, "by": "9.1.0"}),
+        (b"m|active|win", {"state_version": STATE_VERSION + 1, "by": "9.1.0"}),
+        (b"m|active|det.0", {"state_version": STATE_VERSION + 1, "by": "9.1.0"}),
+        (b"m|learning|learn.0", {"v": 2, "by": "9.1.0"}),
+    ],
+)
+def test_a_newer_shard_stops_the_worker(key: bytes, changes: dict[str, Any]) -> None:
+    """Nothing is set aside: the state is good, the code is too old. Which version is needed is said."""
+    rows = golden.read(STORED[-1])
+    rows[key] = _changed(rows[key], **changes)
+    with pytest.raises(FatalError, match=r"written by Driftline 9\.1\.0.*Run that version") as caught:
+        golden.restored(rows, golden.CUT)
+    assert caught.value.code is ExitCode.CONFIG
+
+
+def test_a_newer_position_stops_the_worker() -> None:
+    """The same for the position's row."""
+    rows = golden.read(STORED[-1])
+    body = json.loads(rows[b"n|0"])
+    assert body["by"] == __version__ or len(STORED) > 1
+    rows[b"n|0"] = json.dumps(body | {"v": 2, "by": "9.1.0", "next": {"new": "shape"}}).encode()
+    with pytest.raises(FatalError, match=r"state format 2, written by Driftline 9\.1\.0") as caught:
+        golden.restored(rows, golden.CUT)
+    assert caught.value.code is ExitCode.CONFIG
+
+
+def test_a_newer_reference_is_told_from_a_broken_one() -> None:
+    """A later format may hold keys that this version does not know."""
+    body = json.loads(to_json(golden.baseline()))
+    with pytest.raises(NewerFormatError, match="baseline format 2"):
+        from_json(json.dumps(body | {"format": 2, "new": 1, "signals": "other"}))
+    with pytest.raises(MessageError, match="not a baseline"):
+        from_json(json.dumps(body | {"format": "x"}))
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"v":1}', b'{"v":null}', b"\xff", b"[" * 5_000])
+def test_a_damaged_position_stops_the_worker(value: bytes) -> None:
+    """Without a position nothing can be applied; it is no crash but an exit code."""
+    with pytest.raises(FatalError, match="cannot be read") as caught:
+        store.read_position(value, 0)
+    assert caught.value.code is ExitCode.STATE_MISSING
+
+
+# --- older
+
+
+def test_an_older_layout_takes_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays are read as the version that wrote them had them, then go through the steps to today's."""
+    old = np.dtype([("n", "i8")])
+    monkeypatch.setattr(upgrade, "STATE_VERSION", 3)
+    monkeypatch.setattr(upgrade, "LAYOUTS", {1: {"state": old}, 2: {"state": old}, 3: {}})
+    steps = {1: lambda a: {"state": a["state"]["n"] + 1}, 2: lambda a: {"state": 10 * a["state"]}}
+    monkeypatch.setattr(upgrade, "STEPS", steps)
+    value = snapshot.encode("det.0", {"state_version": 1}, {"state": np.array([(4,)], old)})
+    header, arrays = snapshot.decode(value, "det.0", upgrade.layouts)
+    assert upgrade.upgraded(header, arrays)["state"].tolist() == [50]
+    with pytest.raises(MessageError, match="never existed"):
+        upgrade.layouts({"state_version": 0})
