@@ -107,7 +107,7 @@ def plan(settings: Settings, *, input_partitions: int | None = None) -> list[Top
             "snapshots of the actors and the next mailbox offset; one partition a mailbox's",
         ),
         ("alerts", many, kept, "opened, updated and resolved episodes, as CloudEvents"),
-        ("reports", many, kept, "window reports; nothing is written yet"),
+        ("reports", many, kept, "what each full window of a model looked like against its reference"),
         ("actions", 1, kept, "requests for a retraining; nothing is written yet"),
         ("rejects", many, rejects, "rows that were not accepted: where they came from and why"),
         ("commands", 1, commands, "what operators ask for: promote a baseline"),

@@ -1,8 +1,9 @@
 """Nanoseconds a value of every kernel, and of the engine an event: ``python tests/bench/bench_kernels.py``.
 
-The event has 18 numeric features (3 channels each, 256 knots) and 2 categorical ones (13 channels each),
-which are 80 channels with all three detectors, in blocks of 2,048 rows; the stream has no drift, the
-detectors' windows are full. Best of several passes: the machine's noise only ever adds.
+The event has 18 numeric features (5 channels each, 256 knots) and 2 categorical ones (14 channels each): 118
+channels, 38 of them (range and type) with the e-detector alone, the others with all three detectors, and 20
+windows, in blocks of 2,048 rows; the stream has no drift, the detectors' windows are full. Best of several
+passes: the machine's noise only ever adds.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from driftline.config import river
 from driftline.detect import kernels
 from driftline.detect.kernels.adwin import adwin_run
 from driftline.detect.kernels.e_detector import e_detector_run
@@ -60,7 +63,7 @@ def full_plan(channels: int, mean: F64, sd: F64) -> Records:
     return plan
 
 
-def event(rng: np.random.Generator) -> tuple[tuple[object, ...], F64, int]:
+def event(rng: np.random.Generator) -> tuple[tuple[Any, ...], F64, int]:
     """Arguments of derive_channels up to ``hi``, the x buffer, and the number of channels."""
     signals = NUMERIC + CATEGORICAL
     specs = np.zeros(signals, kernels.SIGNAL_SPEC)
@@ -71,7 +74,7 @@ def event(rng: np.random.Generator) -> tuple[tuple[object, ...], F64, int]:
         numeric = s < NUMERIC
         specs[s]["kind"] = 0 if numeric else 1
         specs[s]["first_channel"] = channel
-        specs[s]["n_channels"] = 3 if numeric else SHARES + 5
+        specs[s]["n_channels"] = 5 if numeric else SHARES + 6
         specs[s]["n_shares"] = 0 if numeric else SHARES
         specs[s]["has_other"] = 0 if numeric else 1
         specs[s]["has_location"] = 1 if numeric else 0
@@ -97,8 +100,46 @@ def event(rng: np.random.Generator) -> tuple[tuple[object, ...], F64, int]:
     return (*head, *knots, *tables, want, 0, ROWS), np.empty((signals, ROWS)), channel
 
 
+def rising_channels(specs: Records) -> npt.NDArray[np.int64]:
+    """Channels ``range`` and ``type``."""
+    last = specs["first_channel"].astype(np.int64) + specs["n_channels"] - 1
+    return np.sort(np.concatenate([last, last[:NUMERIC] - 1]))
+
+
+def window_ns(y: F64, x: F64, specs: Records) -> float:
+    """Nanoseconds an event of counting a window, and of its statistics spread over its 8,192 rows."""
+    rng = np.random.default_rng(5)
+    sizes = [100] * NUMERIC + [32] * CATEGORICAL
+    start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    counts, missing = np.zeros(start[-1], np.int64), np.zeros(len(sizes), np.int64)
+    count = best_ns(lambda: kernels.count_window(y, x, 0, ROWS, specs, start, counts, missing), ROWS)
+    print(f"count_window                            {count:8.1f} ns an event")
+    order = np.arange(start[-1])
+    cell = np.concatenate([np.arange(n) // (10 if n == 100 else 1) for n in sizes])
+    ordered = np.array([n == 100 for n in sizes], np.uint8)
+    ref, out = rng.integers(1, 50, start[-1]), np.empty((len(sizes), 10))
+    width = np.ones(start[-1])
+    ns = best_ns(
+        lambda: kernels.window_statistics(counts, ref, start, order, width, cell, ordered, out), 8_192
+    )
+    print(f"window_statistics, a window of 8,192    {ns:8.1f} ns an event")
+    return count + ns
+
+
+def feed(detector: Any, inputs: list[Any]) -> None:
+    """Every value through a detector of river."""
+    for value in inputs:
+        detector.update(value)
+
+
 def main() -> None:
     """Print the table."""
+    for name in river.DETECTORS:
+        detector = river.make(name, {})
+        values = np.random.default_rng(3).random(2_000)
+        inputs = [v < 0.1 for v in values.tolist()] if river.is_binary(name) else values.tolist()
+        ns = best_ns(partial(feed, detector, inputs), len(inputs))
+        print(f"river {name:8s}                        {ns / 1_000:9.2f} us a value")
     rng = np.random.default_rng(7)
     start = time.perf_counter()
     kernels.compile_all()
@@ -137,6 +178,8 @@ def main() -> None:
         order = rng.permutation(ROWS)
         kernels.run_block(np.ascontiguousarray(y[:, order]), times, 0, ROWS, plan, state)
     shuffled = np.ascontiguousarray(y[:, order])
+    specs = arguments[3]
+    rising = rising_channels(specs)
     total = 0.0
     for name, flags in (
         ("e-SR and states", ("use_esr",)),
@@ -147,6 +190,7 @@ def main() -> None:
         part["use_esr"] = part["use_adwin"] = part["use_ph"] = 0
         for flag in flags:
             part[flag] = 1
+        part["use_adwin"][rising] = part["use_ph"][rising] = 0
         copy = state.copy()
         total = best_ns(partial(kernels.run_block, shuffled, times, 0, ROWS, part, copy), ROWS)
         print(f"engine: {name:20s}            {total:8.0f} ns an event, {total / channels:5.1f} a channel")
@@ -157,7 +201,10 @@ def main() -> None:
     stride = np.ones(len(recent), np.int64)
     ns = best_ns(lambda: kernels.update_recent(recent, count, stride, x, 0, ROWS), ROWS)
     print(f"update_recent                           {ns:8.1f} ns an event")
-    print(f"derive + engine                         {derive + total:8.0f} ns an event (target 3,500)")
+    counted = window_ns(y, x, specs)
+    print(
+        f"derive + engine + windows               {derive + total + counted:8.0f} ns an event (target 3,500)"
+    )
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Plan:
     hold: int = 5
     null_low: float = 0.0
     null_high: float = 1.0
+    report_band: float = math.inf
     use_esr: bool = True
     use_adwin: bool = True
     use_ph: bool = True
@@ -51,6 +52,8 @@ class Event:
     adwin: tuple[float, float] = (math.nan, math.nan)
     ph: float = math.nan
     updates: int = 0
+    reported: float = math.nan
+    restated: bool = False
 
 
 @dataclass
@@ -68,6 +71,8 @@ class Channel:
     opened_at: int = 0
     onset: int = 0  # updates before the onset of the open episode
     inside: int = 0
+    reported: float = 0.0
+    reported_at: int = 0  # updates at the last report, 0: only the opening was reported
     fired: set[str] = field(default_factory=set)
     adwin_evidence: tuple[float, float] = (math.nan, math.nan)
     ph_evidence: float = math.nan
@@ -170,8 +175,9 @@ class Channel:
             self.onset = self.low
             if openers & {"adwin", "ph"} and self.alarm_at < self.low:
                 self.onset = self.alarm_at
-            self.status, self.opened_at, self.inside = "open", n, 0
+            self.status, self.opened_at, self.inside, self.reported_at = "open", n, 0, 0
             found = self.event("open", openers, self.onset, row)
+            self.reported = sum(found.values) / len(found.values)
             self.above = sum(found.values) / len(found.values) >= p.mu0
         elif dismissed:
             self.status = "ok"
@@ -194,6 +200,25 @@ class Channel:
             home = p.mu0 - p.exit_band <= mean <= p.null_high
         self.inside = self.inside + 1 if home else 0
         if self.inside < p.hold:
-            return None
+            return None if home else self.moved(mean, row)
         self.status, self.R, self.low = "ok", [0.0] * len(self.R), n
         return self.event("resolve", set(), self.onset, row)
+
+    def moved(self, mean: float, row: int) -> Event | None:
+        """Report the window mean again?"""
+        p, n = self.plan, len(self.history)
+        restated = self.reported_at == 0
+        if not restated:
+            if n - self.reported_at < 16 * p.bucket:
+                return None
+            if abs(mean - self.reported) < max(p.report_band, 0.5 * abs(self.reported - p.mu0)):
+                return None
+            window = [value for value, _ in self.history[n - 16 * p.bucket :]]
+            half = len(window) // 2
+            gap = abs(sum(window[half:]) - sum(window[:half])) / half
+            if gap > max(p.report_band, 0.25 * abs(mean - p.mu0)):
+                return None
+        found = self.event("update", set(), self.onset, row)
+        found.reported, found.restated = self.reported, restated
+        self.reported, self.reported_at = mean, n
+        return found

@@ -17,7 +17,7 @@ F64 = npt.NDArray[np.float64]
 COMPILED = not numba.config.DISABLE_JIT
 """False with NUMBA_DISABLE_JIT=1: the same tests then run on sizes that plain Python can do."""
 
-KINDS = {"open": 1, "resolve": 2, "dismissed": 4}
+KINDS = {"open": 1, "resolve": 2, "dismissed": 4, "update": 8}
 SOURCES = {"esr": 1, "adwin": 2, "ph": 4}
 
 
@@ -57,7 +57,7 @@ def expected(plans: list[Plan], y: F64, times: npt.NDArray[np.int64]) -> list[tu
 
 def key(finding: Records) -> tuple[int, ...]:
     """The integer part of a kernel's finding."""
-    names = ("row", "channel", "kind", "source", "onset_time", "onset_updates", "updates")
+    names = ("row", "channel", "kind", "source", "onset_time", "onset_updates", "updates", "restated")
     return tuple(int(finding[name]) for name in names)
 
 
@@ -65,19 +65,20 @@ def event_key(channel: int, event: Event) -> tuple[int, ...]:
     """The same of a twin's event."""
     source = sum(SOURCES[name] for name in event.source)
     head = (event.row, channel, KINDS[event.kind], source)
-    return (*head, event.onset_time, len(event.values), event.updates)
+    return (*head, event.onset_time, len(event.values), event.updates, int(event.restated))
 
 
 def numbers(finding: Records) -> list[float]:
     """The real part of a kernel's finding."""
     names = ("mean", "window_mean", "e_value", "confirm_value", "adwin_stat", "adwin_bound", "ph_stat")
-    return [float(finding[name]) for name in names]
+    return [float(finding[name]) for name in (*names, "reported")]
 
 
 def event_numbers(event: Event) -> list[float]:
     """The same of a twin's event."""
     mean = math.fsum(event.values) / len(event.values)
-    return [mean, event.window_mean, event.e_value, event.confirm_value, *event.adwin, event.ph]
+    seen = [mean, event.window_mean, event.e_value, event.confirm_value, *event.adwin, event.ph]
+    return [*seen, event.reported]
 
 
 def shifting(rng: np.random.Generator, channels: int, rows: int, *, nan_share: float = 0.0) -> F64:
@@ -119,6 +120,7 @@ def lively_plans(rng: np.random.Generator, channels: int) -> list[Plan]:
                 ph_input_z=b > 1,
                 min_run=int(rng.choice([0, 5, 30])) // b,
                 hold=int(rng.choice([1, 5])),
+                report_band=float(rng.choice([0.01, 0.1])),
                 use_esr=bool(rng.random() < 0.8),
                 use_adwin=bool(rng.random() < 0.8),
                 use_ph=bool(rng.random() < 0.8),

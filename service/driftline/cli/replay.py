@@ -72,7 +72,7 @@ def _as_json(summary: Summary, seconds: float) -> dict[str, object]:
             "accepted": summary.accepted,
             "filtered": summary.filtered,
             "rejected": dict(sorted(summary.rejected.items())),
-            "alerts": {state: summary.alerts[state] for state in ("opened", "resolved")},
+            "alerts": {state: summary.alerts[state] for state in ("opened", "updated", "resolved")},
             "seconds": round(seconds, 3),
             "rows_per_second": round(summary.rows / seconds) if seconds > 0 else 0,
         }

@@ -29,6 +29,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from driftline.config import river
 from driftline.config.mapping import MappingSettings
 from driftline.errors import OperatorError
 from driftline.records import MODEL_ID_PATTERN
@@ -163,8 +164,33 @@ class TopicSettings(Section):
         return f"{self.prefix}.{role}"
 
 
+class RiverDetector(Section):
+    """A detector of river beside the built-in ones; its alarms are evidence and open nothing."""
+
+    river: str
+    args: dict[str, bool | int | float | None] = {}
+    channel: str | None = Field(None, description="of the signal; location or rank unless given")
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> RiverDetector:
+        river.make(self.river, self.args)
+        if self.channel is None and river.is_binary(self.river):
+            raise ValueError(
+                f"{self.river} reads 0/1 values: name a channel that has them, such as missing or share[NAME]"
+            )
+        return self
+
+
+class SignalSettings(Section):
+    """One signal of a model."""
+
+    detectors: tuple[RiverDetector, ...] = Field((), max_length=8)
+
+
 class ModelSettings(Section):
     """One model."""
+
+    signals: dict[Annotated[str, StringConstraints(min_length=1, max_length=140)], SignalSettings] = {}
 
     false_alarms_per_week: float | None = Field(None, gt=0, le=10_000)
     learning_rows: int | None = Field(None, ge=500, le=1_000_000)
@@ -182,6 +208,7 @@ class DetectionSettings(Section):
     learning_rows: int = Field(5_000, ge=500, le=1_000_000)
     min_duration_events: int = Field(100, ge=0, le=1_000_000)
     tolerance: float = Field(0.05, gt=0, le=1, description="shift in reference standard deviations to ignore")
+    window_rows: int = Field(8_192, ge=1_000, le=1_000_000, description="events a window report is about")
     models_per_partition_max: int = Field(1_000, ge=1, le=1_000)
     learning_models_max: int = Field(50, ge=1, le=1_000)
     idle_partition_seconds: float = Field(60.0, ge=1, le=86_400)

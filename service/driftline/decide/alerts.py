@@ -13,12 +13,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from driftline.decide import texts
-from driftline.decide.episodes import Episode, effect_size
+from driftline.decide import reports, texts
+from driftline.decide.budget import Budget
+from driftline.decide.episodes import Episode, effect_size, paged
 from driftline.decide.outputs import Alert
+from driftline.decide.traffic import TRAFFIC, traffic_seen
 from driftline.detect.actor import Actor, Applied, Detection
-from driftline.detect.kernels.state import KIND_OPEN, SOURCE_ADWIN, SOURCE_ESR, SOURCE_PH
+from driftline.detect.kernels.state import FINDING, KIND_OPEN, SOURCE_ADWIN, SOURCE_ESR, SOURCE_PH
 from driftline.detect.reference import QUANTILES, SignalReference, mid_pit
+from driftline.detect.windows import Judgement, named
 from driftline.records import F64, Block, ColumnKind, Source, Tag
 
 NAMESPACE: Final = uuid.UUID("6c1f3f5e-55c9-5a2b-9d0d-1f4f0f6f7a11")  # ours, fixed for ever: ids depend on it
@@ -34,6 +37,15 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What the test of a window's shape said."""
+
+    statistic: float
+    level: float
+    psi_level: float  # the level as a PSI
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """The deciding row: where it came from and what was found at it."""
 
@@ -43,7 +55,25 @@ class Cause:
     applied: Applied
     finding: Any  # FINDING record
     signal: int
-    channel: int
+    channel: int  # of the layout; its number of channels + signal is the window test of a signal
+    shape: Shape | None = None
+
+
+def shape_finding(d: Detection, signal: int, kind: int, row: int, verdict: Judgement) -> tuple[Any, Shape]:
+    """The finding of a window test at the last row of its window, and what it saw.
+
+    Its mean is the PSI: 0 in the reference.
+    """
+    window, statistics = d.window, named(d.window.last[signal])
+    shape = Shape(
+        float(verdict.statistic[signal]), float(verdict.level[signal]), float(verdict.psi_level[signal])
+    )
+    finding = np.zeros(1, FINDING)[0]
+    finding["row"], finding["channel"], finding["kind"] = row, len(d.layout.channels) + signal, kind
+    finding["mean"] = finding["window_mean"] = statistics["psi"] or 0.0
+    finding["onset_time"], finding["onset_updates"] = window.first_time, window.rows
+    finding["e_value"] = finding["confirm_value"] = math.nan
+    return finding, shape
 
 
 def alert_id(context: Context, model: str, signal: str, episode: int, state: str, sequence: int) -> str:
@@ -60,6 +90,17 @@ def opening(context: Context, actor: Actor, budget: float, episode: Episode, cau
     return _alert(context, "opened", data, cause)
 
 
+def update(context: Context, actor: Actor, budget: float, episode: Episode, cause: Cause) -> Alert:
+    """The alert of an episode whose effect is restated after a window, or has moved since the last report."""
+    d, change, recent = _change(actor, cause)
+    data = _data(context, actor, d, budget, episode, cause, change, recent)
+    reported, restated = float(cause.finding["reported"]), bool(cause.finding["restated"])
+    data["summary"] = texts.updated(_spoken(d, cause, change, recent), change, reported, restated=restated)
+    data["page"] = paged(change.mean, reported, change.reference_mean)
+    data["update"] = {"reason": "restated" if restated else "moved", "reported_mean": reported}
+    return _alert(context, "updated", data, cause)
+
+
 def resolution(context: Context, actor: Actor, budget: float, episode: Episode, cause: Cause) -> Alert:
     """The alert of an episode whose last channel closed."""
     d, change, recent = _change(actor, cause)
@@ -68,6 +109,7 @@ def resolution(context: Context, actor: Actor, budget: float, episode: Episode, 
     data["state"] = "resolved"
     data["summary"] = texts.resolved(change, time - episode.opened_time)
     data["duration_seconds"] = max(time - episode.opened_time, 0) / 1000.0
+    data["page"] = False
     return _alert(context, "resolved", data, cause)
 
 
@@ -100,6 +142,7 @@ def without_cause(
         "episode": episode.number,
         "sequence": episode.sequence,
         "severity": episode.severity,
+        "page": state == "open",
         "summary": summary,
         "onset": texts.rfc3339(episode.onset_time),
         "events_since_onset": 0,
@@ -118,6 +161,63 @@ def without_cause(
     return Alert(ident, data["type"], time_ms, model, signal, offset, data)
 
 
+def traffic(
+    context: Context,
+    actor: Actor,
+    budget: float,
+    episode: Episode,
+    finding: Any,
+    block: Block,
+    source: Source,
+) -> Alert:
+    """The alert of an episode of the model's traffic."""
+    d, row, channel = actor.detection, int(finding["row"]), int(finding["channel"])
+    assert d is not None  # a finding has come from it
+    assert d.rate is not None
+    reference, plan, time = d.rate.reference, d.rate.plan[channel], int(block.event_time[row])
+    seen, opened = traffic_seen(reference, finding), int(finding["kind"]) == KIND_OPEN
+    if opened:
+        learned = d.layout.reference.origin != "file"
+        summary = seen.opened(actor.model, learned, episode.onset_time, time)
+    else:
+        summary = seen.resolved(actor.model, time - episode.opened_time)
+    alert = without_cause(
+        context,
+        actor.model,
+        TRAFFIC,
+        "open" if opened else "resolved",
+        summary,
+        episode=episode,
+        kind="model",
+        time_ms=time,
+        origin=(source, int(block.offset[row])),
+        reference_id=d.layout.reference_id,
+        budget=budget,
+    )
+    evidence = {
+        "channel": seen.channel,
+        "detectors": [_detector("e-detector", finding["e_value"], plan["level"])] if opened else [],
+        "reference_mean": reference.means[channel],
+        "current_mean": seen.mean,
+        "tolerated": list(_tolerated(plan)),
+        "shift_sd": None,
+        "updates": int(finding["onset_updates"]),
+    }
+    data = {
+        **alert.data,
+        "channel": seen.channel,
+        "direction": seen.direction,
+        "evidence": [evidence],
+        "events_since_onset": round(float(finding["mean"]) * int(finding["onset_updates"]) * reference.rows),
+        "budget": {
+            "false_alarms_per_week": budget,
+            "sources": Budget.of(d.layout).sources,
+            "run_length_target": d.run_length,
+        },
+    }
+    return replace(alert, data=data)
+
+
 def onset_of(finding: Any, block: Block, row: int) -> int:
     """Event time at which the change is thought to have begun; never after the deciding row."""
     return min(int(finding["onset_time"]), int(block.event_time[row]))
@@ -125,12 +225,56 @@ def onset_of(finding: Any, block: Block, row: int) -> int:
 
 def effect_of(d: Detection, channel: int, finding: Any) -> float:
     """Effect size of what a channel's finding saw."""
+    if channel >= len(d.layout.channels):
+        return math.sqrt(max(_mean_of(finding), 0.0))  # a shift of d standard deviations has a PSI of d ** 2
     ref = d.layout.channels[channel]
-    return effect_size(float(finding["mean"]), ref.mean, ref.sd, binary=ref.binary)
+    return effect_size(_mean_of(finding), ref.mean, ref.sd, binary=ref.binary)
+
+
+def evidence(d: Detection, cause: Cause) -> dict[str, Any]:
+    """What a channel or a window test saw at a finding, as it stands in an alert."""
+    time_ms, channel, finding = int(cause.block.event_time[cause.row]), cause.channel, cause.finding
+    if cause.shape is not None:
+        return {
+            "channel": texts.SHAPE,
+            "detectors": [_detector("window-test", cause.shape.statistic, cause.shape.level)],
+            "reference_mean": 0.0,
+            "current_mean": _mean_of(finding),
+            "tolerated": [0.0, cause.shape.psi_level],
+            "shift_sd": None,
+            "updates": int(finding["onset_updates"]),
+            "opened_at": texts.rfc3339(time_ms),
+        }
+    ref, plan, source = d.layout.channels[channel], d.plan[channel], int(finding["source"])
+    detectors = []
+    if source & SOURCE_ESR or math.isfinite(float(finding["e_value"])):
+        detectors.append(_detector("e-detector", finding["e_value"], plan["level"]))
+    if source & SOURCE_ADWIN:
+        detectors.append(_detector("adwin", finding["adwin_stat"], finding["adwin_bound"]))
+    if source & SOURCE_PH:
+        detectors.append(_detector("page-hinkley", finding["ph_stat"], plan["ph_lambda"]))
+    if math.isfinite(float(finding["confirm_value"])):
+        detectors.append(_detector("confirmation", finding["confirm_value"], plan["confirm"]))
+    mean = _mean_of(finding)
+    return {
+        "channel": ref.name,
+        "detectors": detectors,
+        "reference_mean": ref.mean,
+        "current_mean": mean,
+        "tolerated": list(_tolerated(plan)),
+        "shift_sd": (mean - ref.mean) / ref.sd if ref.sd > 0.0 else None,
+        "updates": int(finding["onset_updates"]),
+        "opened_at": texts.rfc3339(time_ms),
+    }
+
+
+def _mean_of(finding: Any) -> float:
+    """The mean that a finding is about: since the onset for an opening, else over the rolling window."""
+    return float(finding["mean"] if int(finding["kind"]) == KIND_OPEN else finding["window_mean"])
 
 
 def _alert(context: Context, name: str, data: dict[str, Any], cause: Cause) -> Alert:
-    state = "open" if name == "opened" else "resolved"
+    state = "resolved" if name == "resolved" else "open"
     ident = alert_id(context, data["model"], data["signal"], data["episode"], state, data["sequence"])
     data["id"], data["type"] = ident, f"driftline.alert.{name}"
     time = int(cause.block.event_time[cause.row])
@@ -142,9 +286,8 @@ def _alert(context: Context, name: str, data: dict[str, Any], cause: Cause) -> A
 def _change(actor: Actor, cause: Cause) -> tuple[Detection, texts.Change, F64]:
     d = actor.detection
     assert d is not None  # only an actor with a reference has findings
-    signal, channel = d.layout.signals[cause.signal], d.layout.channels[cause.channel]
-    plan, finding = d.plan[cause.channel], cause.finding
-    since = int(finding["onset_updates"]) * int(plan["b"])
+    signal, finding = d.layout.signals[cause.signal], cause.finding
+    since = int(finding["onset_updates"]) * _block(d, cause)
     recent = actor.recent_values(cause.signal, cause.applied, cause.row, since)
     numeric, table = signal.numeric, signal.categorical
     now = texts.current_quantiles(recent, QUANTILES) if numeric is not None else None
@@ -154,24 +297,29 @@ def _change(actor: Actor, cause: Cause) -> tuple[Detection, texts.Change, F64]:
         if table is None
         else texts.top_shares(dict(zip(table.categories, table.counts, strict=True)), table.total)
     )
-    learned = None if d.layout.reference.origin == "file" else d.layout.reference.rows
-    mean = float(finding["mean"] if int(finding["kind"]) == KIND_OPEN else finding["window_mean"])
+    learned = None if d.layout.reference.origin == "file" and not signal.later else signal.rows
+    mean = _mean_of(finding)
+    name, expected, tolerated = texts.SHAPE, 0.0, (0.0, cause.shape.psi_level if cause.shape else 0.0)
+    if cause.shape is None:
+        channel = d.layout.channels[cause.channel]
+        name, expected, tolerated = channel.name, channel.mean, _tolerated(d.plan[cause.channel])
     return (
         d,
         texts.Change(
             actor.model,
             signal.signal,
-            channel.name,
+            name,
             learned,
             mean,
-            channel.mean,
-            _tolerated(plan),
+            expected,
+            tolerated,
             now,
             numeric.quantiles if numeric is not None else None,
             top,
             was,
             onset_of(finding, cause.block, cause.row),
             int(cause.block.event_time[cause.row]),
+            reports.cells(d, cause.signal) if cause.shape is not None else (),
         ),
         recent,
     )
@@ -224,7 +372,10 @@ def _data(
     recent: F64,
 ) -> dict[str, Any]:
     signal, ref = d.layout.signals[cause.signal], d.layout.reference
-    channel, plan = d.layout.channels[cause.channel], d.plan[cause.channel]
+    tau = d.layout.bins.design[cause.signal]
+    if cause.shape is None:
+        tau = max(d.layout.channels[cause.channel].tau, float(d.tau_live[cause.channel]))
+    budget_rows = d.later_run_length if signal.later else d.run_length
     version = int(cause.block.version[cause.row])
     return {
         "id": "",
@@ -237,17 +388,18 @@ def _data(
         "episode": episode.number,
         "sequence": episode.sequence,
         "severity": episode.severity,
+        "page": True,
         "summary": "",
         "onset": texts.rfc3339(episode.onset_time),
-        "events_since_onset": int(cause.finding["onset_updates"]) * int(plan["b"]),
-        "channel": channel.name,
+        "events_since_onset": int(cause.finding["onset_updates"]) * _block(d, cause),
+        "channel": change.channel,
         "direction": episode.direction,
-        "evidence": [_evidence(d, cause, change)],
+        "evidence": _all_evidence(d, cause, episode),
         "reference": {
-            "id": ref.id,
+            "id": d.layout.reference_id,
             "rows": ref.rows,
-            "tau": max(channel.tau, float(d.tau_live[cause.channel])),
-            "block": int(plan["b"]),
+            "tau": float(tau),
+            "block": _block(d, cause),
             "quantiles": _named(change.reference_quantiles),
             "top": _listed(signal, change.reference_top),
         },
@@ -258,9 +410,11 @@ def _data(
         },
         "budget": {
             "false_alarms_per_week": budget,
-            "sources": len(d.layout.channels),
-            "run_length_target": d.run_length,
+            "sources": Budget.of(d.layout).sources,
+            "run_length_target": budget_rows,
         },
+        "window": _window(d, cause.signal),
+        "suspicions": _suspicions(d, signal.signal, cause.row),
         "model_version": cause.block.versions[version] if version >= 0 else None,
         "origin": {
             "topic": cause.source.topic,
@@ -273,27 +427,29 @@ def _data(
     }
 
 
-def _evidence(d: Detection, cause: Cause, change: texts.Change) -> dict[str, Any]:
-    finding, plan = cause.finding, d.plan[cause.channel]
-    channel, source = d.layout.channels[cause.channel], int(cause.finding["source"])
-    detectors = []
-    if source & SOURCE_ESR or math.isfinite(float(finding["e_value"])):
-        detectors.append(_detector("e-detector", finding["e_value"], plan["level"]))
-    if source & SOURCE_ADWIN:
-        detectors.append(_detector("adwin", finding["adwin_stat"], finding["adwin_bound"]))
-    if source & SOURCE_PH:
-        detectors.append(_detector("page-hinkley", finding["ph_stat"], plan["ph_lambda"]))
-    if math.isfinite(float(finding["confirm_value"])):
-        detectors.append(_detector("confirmation", finding["confirm_value"], plan["confirm"]))
-    return {
-        "channel": channel.name,
-        "detectors": detectors,
-        "reference_mean": channel.mean,
-        "current_mean": change.mean,
-        "tolerated": list(change.tolerated),
-        "shift_sd": (change.mean - channel.mean) / channel.sd if channel.sd > 0.0 else None,
-        "updates": int(finding["onset_updates"]),
-    }
+def _all_evidence(d: Detection, cause: Cause, episode: Episode) -> list[dict[str, Any]]:
+    """The deciding channel as it is now, then what the episode's other channels saw when they opened."""
+    now = evidence(d, cause)
+    key = str(cause.channel)
+    at_opening = episode.evidence.get(key, now)
+    now["detectors"], now["opened_at"] = at_opening["detectors"], at_opening["opened_at"]
+    return [now, *(seen for other, seen in episode.evidence.items() if other != key)]
+
+
+def _suspicions(d: Detection, signal: str, row: int) -> list[dict[str, Any]]:
+    """What river's detectors on a signal said up to the deciding row."""
+    seen = [plugin.seen(row) for plugin in d.plugins if plugin.signal == signal]
+    return [{**s, "last": texts.rfc3339(s["last"]) if s["alarms"] else None} for s in seen]
+
+
+def _block(d: Detection, cause: Cause) -> int:
+    """Rows an update of the deciding detector."""
+    return 1 if cause.shape is not None else int(d.plan[cause.channel]["b"])
+
+
+def _window(d: Detection, signal: int) -> dict[str, float | None] | None:
+    """Statistics of the last full window of a signal; None before there is one."""
+    return named(d.window.last[signal]) if np.isfinite(d.window.last[signal, 0]) else None
 
 
 def _detector(name: str, statistic: float, threshold: float) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Episodes: from findings of channels to one opening and one resolution a real change.
 
 A signal's episode opens with its first channel and resolves when all of them have closed; channels that open
-later are evidence, not notifications (docs/decisions.md, "Update" item 5).
+later are evidence, not notifications. Only the channel that has been open longest reports updates, so that
+one change is not told by each of them (docs/decisions.md, "Updates").
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from driftline.detect.kernels.state import KIND_OPEN, KIND_RESOLVE
+from driftline.detect.kernels.state import KIND_OPEN, KIND_RESOLVE, KIND_UPDATE
 
 # Cohen's conventional small and large effects (Statistical Power Analysis, 1988, sections 2.2 and 6.2)
 EFFECT_WARNING: Final = 0.2
 EFFECT_CRITICAL: Final = 0.8
+GROWTH_PAGED: Final = 1.5  # an effect that grew by half since the last report is news to whoever was told
 
 
 @dataclass(slots=True)
@@ -27,8 +29,10 @@ class Episode:
     severity: str
     channel: str
     direction: str
-    channels: list[int] = field(default_factory=list)  # indices of the open ones
+    channels: list[int] = field(default_factory=list)  # indices of the open ones, the longest open first
     sequence: int = 0
+    # What each channel saw when it opened, by its index (JSON keys are text), closed ones included.
+    evidence: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -41,14 +45,17 @@ class Episodes:
     resolved: int = 0
 
     def finding(self, signal: str, channel: int, kind: int) -> str | None:
-        """What a channel's finding does to its signal: "open", "resolve" or None."""
+        """What a channel's finding does to its signal: "open", "join", "update", "resolve" or None."""
         episode = self.open.get(signal)
         if kind == KIND_OPEN:
             if episode is None:
                 return "open"
             if channel not in episode.channels:
                 episode.channels.append(channel)
-        elif kind == KIND_RESOLVE and episode is not None and channel in episode.channels:
+            return "join"
+        if kind == KIND_UPDATE and episode is not None and episode.channels[:1] == [channel]:
+            return "update"
+        if kind == KIND_RESOLVE and episode is not None and channel in episode.channels:
             episode.channels.remove(channel)
             if not episode.channels:
                 return "resolve"
@@ -89,6 +96,12 @@ def effect_size(mean: float, reference_mean: float, sd: float, *, binary: bool) 
         low, high = (min(max(p, 0.0), 1.0) for p in (reference_mean, mean))
         return abs(2.0 * math.asin(math.sqrt(high)) - 2.0 * math.asin(math.sqrt(low)))
     return abs(mean - reference_mean) / max(sd, 1e-3)
+
+
+def paged(mean: float, reported: float, reference_mean: float) -> bool:
+    """Whether an update is worth waking someone: the change has turned round or grown by half."""
+    before, now = reported - reference_mean, mean - reference_mean
+    return before * now < 0.0 or abs(now) >= GROWTH_PAGED * abs(before)
 
 
 def severity(effect: float) -> str:

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
 from driftline.config import DetectionSettings, ModelSettings
+from driftline.config.settings import SignalSettings
 from driftline.decide import alerts as build
 from driftline.decide import texts
 from driftline.decide.alerts import KINDS, Cause, Context
+from driftline.decide.budget import Budget, by_signal
 from driftline.decide.episodes import Episode, Episodes, severity
-from driftline.decide.outputs import Alert, ModelView, SignalView
-from driftline.decide.policy import BUCKETS, plan_channel
-from driftline.detect.actor import Actor, Applied, Phase, live_tau, new_detection, restart_rings, warm_blocks
-from driftline.detect.kernels.state import KIND_DISMISSED, STATUS_OK
+from driftline.decide.outputs import Alert, ModelView, Report, SignalView
+from driftline.decide.plugins import attached
+from driftline.decide.policy import BUCKETS, plan_detection, window_design
+from driftline.decide.reports import window_report
+from driftline.decide.traffic import TRAFFIC, traffic_seen
+from driftline.detect.actor import (
+    Actor,
+    Applied,
+    Detection,
+    Phase,
+    extend_detection,
+    later_signals,
+    live_tau,
+    new_detection,
+    restart_rings,
+    warm_blocks,
+)
+from driftline.detect.kernels.state import CHANNEL_PLAN, KIND_DISMISSED, KIND_OPEN, KIND_RESOLVE, STATUS_OK
 from driftline.detect.reference import Reference, build_reference, from_json
 from driftline.detect.rows import raw_columns
+from driftline.detect.signals import Layout
+from driftline.detect.windows import HOME_WINDOWS, judge
 from driftline.errors import MessageError
 from driftline.records import Block, Command, Progress, Source
 
 RATE_CHANGE: Final = (
     1.5  # thresholds follow the event rate only when it left [1 / 1.5, 1.5] of the one in force
 )
-RUN_LENGTH_MIN: Final = 1_000.0
-RUN_LENGTH_MAX: Final = 1e13  # a rate read from rows without a time span says nothing
 STATE_SIGNAL: Final = "driftline.state"
 
 
@@ -45,6 +61,9 @@ class Model:
     lost_states: int = 0
     reference_dirty: bool = True  # the reference shard has to be written
     learn_shards: int = 0  # shards of learning rows on the state topic
+    reports: list[Report] = field(default_factory=list)  # since the partition last took them
+    notes: list[str] = field(default_factory=list)  # for the log
+    signal_settings: Mapping[str, SignalSettings] = field(default_factory=dict)
 
     @classmethod
     def new(
@@ -68,12 +87,23 @@ class Model:
         self.false_alarms = own.false_alarms_per_week or settings.false_alarms_per_week
         self.min_duration, self.tolerance = settings.min_duration_events, settings.tolerance
         self.pinned_rate = own.rows_per_week
+        self.actor.window_rows = settings.window_rows
+        self.signal_settings = own.signals
+
+    def attach_plugins(self, stored: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Put the configured detectors of river on their channels, with their stored states if there are."""
+        d = self.actor.detection
+        if d is None:
+            return
+        d.plugins, notes = attached(d, self.signal_settings, stored)
+        self.notes += [f"model {self.name}: {note}" for note in notes]
 
     def settings_changed(self, settings: DetectionSettings, models: Mapping[str, ModelSettings]) -> None:
-        """Adopt another configuration: new thresholds on channels that are OK."""
+        """Adopt another configuration: new thresholds on channels that are OK, other plug-ins."""
         self.configure(settings, models)
+        self.attach_plugins()
         if self.actor.phase is Phase.ACTIVE and self.actor.detection is not None:
-            self._plan(self._run_length(self._rate() or self.actor.detection.layout.reference.rows_per_week))
+            self._plan(self._rate() or self.actor.detection.layout.reference.rows_per_week)
 
     # --- rows --------------------------------------------------------------------------------------------
 
@@ -87,13 +117,19 @@ class Model:
             source = progress[index].source
             self.actor.source_rows[source] = self.actor.source_rows.get(source, 0) + int(sources[index])
         while lo < hi:
-            to = min(hi, lo + self.actor.rows_to_boundary())
+            to = lo + self.actor.rows_to_boundary(block, lo, hi)
             applied = self.actor.apply(block, lo, to)
             if applied is not None:
-                for finding in applied.findings:
-                    alert = self._finding(finding, applied, block, progress, context)
+                found = [*((f, True) for f in applied.findings), *((f, False) for f in applied.traffic)]
+                for finding, of_signal in sorted(found, key=lambda f: int(f[0]["row"])):
+                    if of_signal:
+                        alert = self._finding(finding, applied, block, progress, context)
+                    else:
+                        alert = self._traffic(finding, block, progress, context)
                     if alert is not None:
                         out.append(alert)
+                if self.actor.window_full():
+                    out += self._close_window(applied, block, progress, context)
                 self.actor.keep_recent(applied)
             lo = to
             if self.actor.at_boundary():
@@ -111,25 +147,116 @@ class Model:
             return None
         row, channel = int(finding["row"]), int(finding["channel"])
         index = int(d.layout.signal_of_channel[channel])
-        signal = d.layout.signals[index].signal
+        source = progress[int(block.source[row])].source
+        return self._step(d, Cause(block, row, source, applied, finding, index, channel), context)
+
+    def _traffic(
+        self, finding: Any, block: Block, progress: Sequence[Progress], context: Context
+    ) -> Alert | None:
+        """What a finding of the traffic does: opened or resolved, one episode for both directions."""
+        d = self.actor.detection
+        step = self.episodes.finding(TRAFFIC, int(finding["channel"]), int(finding["kind"]))
+        if d is None or d.rate is None or step not in {"open", "resolve"}:
+            return None
+        row = int(finding["row"])
+        if step == "open":
+            seen = traffic_seen(d.rate.reference, finding)
+            episode = self.episodes.begin(
+                TRAFFIC,
+                int(finding["channel"]),
+                opened_time=int(block.event_time[row]),
+                onset_time=build.onset_of(finding, block, row),
+                severity=seen.severity,
+                channel=seen.channel,
+                direction=seen.direction,
+            )
+        else:
+            episode = self.episodes.end(TRAFFIC)
+        source = progress[int(block.source[row])].source
+        return build.traffic(context, self.actor, self.false_alarms, episode, finding, block, source)
+
+    def _step(self, d: Detection, cause: Cause, context: Context) -> Alert | None:
+        """What a finding does to the episode of its signal."""
+        signal, channel, finding = d.layout.signals[cause.signal].signal, cause.channel, cause.finding
         step = self.episodes.finding(signal, channel, int(finding["kind"]))
         if step is None:
             return None
-        source = progress[int(block.source[row])].source
-        cause = Cause(block, row, source, applied, finding, index, channel)
+        if signal not in d.window.tainted:
+            d.window.tainted.append(signal)
+        seen = build.evidence(d, cause)
+        if step == "join":
+            self.episodes.open[signal].evidence[str(channel)] = seen
+            return None
+        if step == "update":
+            return build.update(
+                context, self.actor, self.false_alarms, self._moved(signal, channel, finding), cause
+            )
         if step == "resolve":
             return build.resolution(context, self.actor, self.false_alarms, self.episodes.end(signal), cause)
-        mean, reference = float(finding["mean"]), d.layout.channels[channel]
         episode = self.episodes.begin(
             signal,
             channel,
-            opened_time=int(block.event_time[row]),
-            onset_time=build.onset_of(finding, block, row),
+            opened_time=int(cause.block.event_time[cause.row]),
+            onset_time=build.onset_of(finding, cause.block, cause.row),
             severity=severity(build.effect_of(d, channel, finding)),
-            channel=reference.name,
-            direction="up" if mean > reference.mean else "down",
+            channel=str(seen["channel"]),
+            direction=_direction(seen),
         )
+        episode.evidence[str(channel)] = seen
         return build.opening(context, self.actor, self.false_alarms, episode, cause)
+
+    def _close_window(
+        self, applied: Applied, block: Block, progress: Sequence[Progress], context: Context
+    ) -> list[Alert]:
+        """The window is full: report it, and let the test of its shape open or resolve episodes.
+
+        It opens none where another channel had an episode within the window: that change is told already.
+        """
+        d, row = self.actor.detection, applied.hi - 1
+        if d is None:
+            return []
+        window, layout = d.window, d.layout
+        window.last = layout.bins.statistics(window.counts)
+        lengths = by_signal(layout, d.run_length, d.later_run_length)
+        design = window_design(d)
+        verdict = judge(
+            window.last, layout.bins.rows(), design, lengths, self.tolerance, self.actor.window_rows
+        )
+        source = progress[int(block.source[row])].source
+        told = {*window.tainted, *self.episodes.open}
+        out: list[Alert] = []
+        for s, signal in enumerate(layout.signals):
+            name = signal.signal
+            home = bool(verdict.statistic[s] <= verdict.home[s])
+            window.home[s] = window.home[s] + 1 if home else 0
+            kind = 0
+            if window.open[s] and window.home[s] >= HOME_WINDOWS:
+                window.open[s], kind = 0, KIND_RESOLVE
+            elif not window.open[s] and verdict.statistic[s] >= verdict.level[s] and name not in told:
+                window.open[s], kind = 1, KIND_OPEN
+            if kind:
+                finding, shape = build.shape_finding(d, s, kind, row, verdict)
+                cause = Cause(block, row, source, applied, finding, s, int(finding["channel"]), shape)
+                alert = self._step(d, cause, context)
+                out += [] if alert is None else [alert]
+        end = int(block.event_time[row])
+        self.reports.append(
+            window_report(context.topic_id, self.name, d, verdict, rows=self.actor.rows, end_ms=end)
+        )
+        window.begin()
+        window.tainted = sorted(self.episodes.open)
+        return out
+
+    def _moved(self, signal: str, channel: int, finding: Any) -> Episode:
+        """The episode of a signal after its effect was measured again."""
+        d = self.actor.detection
+        assert d is not None  # a finding has come from it
+        episode = self.episodes.open[signal]
+        episode.sequence += 1
+        episode.severity = severity(build.effect_of(d, channel, finding))
+        up = float(finding["window_mean"]) > d.layout.channels[channel].mean
+        episode.direction = "up" if up else "down"
+        return episode
 
     # --- boundaries --------------------------------------------------------------------------------------
 
@@ -140,7 +267,10 @@ class Model:
             case Phase.WARMING:
                 self._end_warm_up()
             case Phase.ACTIVE:
-                self._follow_rate()
+                if self.actor.later_complete():
+                    self._freeze_later()
+                if self.actor.rate_due():
+                    self._follow_rate()
             case Phase.QUEUED:
                 pass
 
@@ -161,25 +291,17 @@ class Model:
 
     def _install(self, reference: Reference, *, warming: bool) -> None:
         """Start detection from zero under a reference."""
-        actor = self.actor
-        channels = [c for s in reference.signals for c in s.channels]
-        rate = self.pinned_rate or reference.rows_per_week
-        length = _run_length(rate, len(channels), self.false_alarms)
-        plan = np.concatenate(
-            [
-                plan_channel(
-                    c,
-                    sources=len(channels),
-                    run_length=length,
-                    min_duration=self.min_duration,
-                    tolerance=self.tolerance,
-                )
-                for c in channels
-            ]
+        actor, layout = self.actor, Layout(reference)
+        lengths = Budget.of(layout).run_lengths(
+            self.pinned_rate or reference.rows_per_week, self.false_alarms
         )
-        actor.detection = new_detection(reference, plan, warming=warming, run_length=length)
+        plan = np.zeros(len(layout.channels), CHANNEL_PLAN)
+        actor.detection = d = new_detection(reference, plan, warming=warming, run_length=lengths[0])
+        self._plan_channels(d, range(len(plan)), lengths)
+        restart_rings(d)
+        self.attach_plugins()
         actor.phase = Phase.WARMING if warming else Phase.ACTIVE
-        actor.learning = None
+        actor.learning = actor.later = None
         if reference.origin == "file":
             actor.rate_marks = []  # the rate of this traffic is read from its own rows
         self.reference_dirty = True
@@ -190,8 +312,35 @@ class Model:
             return
         d.tau_live = live_tau(d.warm, warm_blocks(d.layout))
         self.actor.phase = Phase.ACTIVE
-        self._plan(self._run_length(self._rate() or d.layout.reference.rows_per_week))
+        self._plan(self._rate() or d.layout.reference.rows_per_week)
         restart_rings(d)
+
+    def _freeze_later(self) -> None:
+        """Watch the features that appeared after the reference was frozen."""
+        d, rows = self.actor.detection, self.actor.later
+        if d is None or rows is None:
+            return
+        self.actor.later, self.reference_dirty = None, True
+        made = later_signals(rows, len(d.layout.signals))
+        if not made:
+            return
+        reference = d.layout.reference
+        reference = replace(reference, signals=(*reference.signals, *made))
+        layout = Layout(reference)
+        plan = np.zeros(len(layout.channels), CHANNEL_PLAN)
+        plan[: len(d.plan)] = d.plan
+        self.actor.detection = more = extend_detection(d, reference, plan)
+        self.attach_plugins()
+        rate = self._rate() or reference.rows_per_week
+        lengths = Budget.of(layout).run_lengths(rate, self.false_alarms)
+        later = range(layout.frozen_channels, len(plan))
+        ok = more.state["status"] == STATUS_OK
+        self._plan_channels(more, [i for i in later if ok[i]], (d.run_length, lengths[1]))
+        for signal in made:
+            self.notes.append(
+                f'model {self.name}: "{signal.signal}" appeared after the reference was frozen; it was '
+                f"learned from its first {signal.rows} rows and is watched from now on"
+            )
 
     def _follow_rate(self) -> None:
         d = self.actor.detection
@@ -199,33 +348,30 @@ class Model:
         rate = self._rate()
         if d is None or rate <= 0.0:
             return
-        length = self._run_length(rate)
+        length, _ = Budget.of(d.layout).run_lengths(rate, self.false_alarms)
         if not 1.0 / RATE_CHANGE <= length / d.run_length <= RATE_CHANGE:
-            self._plan(length)
+            self._plan(rate)
 
-    def _plan(self, length: float) -> None:
-        """New thresholds for a run length, on channels in OK."""
+    def _plan(self, rate: float) -> None:
+        """New thresholds for an event rate, on channels in OK."""
         d = self.actor.detection
-        if d is None:
-            return
-        channels = d.layout.channels
-        for i in np.flatnonzero(d.state["status"] == STATUS_OK).tolist():
-            d.plan[i] = plan_channel(
-                channels[i],
-                sources=len(channels),
-                run_length=length,
-                min_duration=self.min_duration,
-                tolerance=self.tolerance,
-                tau_live=float(d.tau_live[i]),
-            )[0]
-        d.run_length = length
+        if d is not None:
+            ok = np.flatnonzero(d.state["status"] == STATUS_OK).tolist()
+            self._plan_channels(d, ok, Budget.of(d.layout).run_lengths(rate, self.false_alarms))
+
+    def _plan_channels(self, d: Detection, channels: Sequence[int], lengths: tuple[float, float]) -> None:
+        """New thresholds on some channels, for the run lengths of frozen and of later ones."""
+        plan_detection(
+            d,
+            channels,
+            lengths,
+            sources=Budget.of(d.layout).sources,
+            min_duration=self.min_duration,
+            tolerance=self.tolerance,
+        )
 
     def _rate(self) -> float:
         return self.pinned_rate or self.actor.events_per_week()
-
-    def _run_length(self, rate: float) -> float:
-        d = self.actor.detection
-        return _run_length(rate, len(d.layout.channels) if d else 1, self.false_alarms)
 
     # --- commands ----------------------------------------------------------------------------------------
 
@@ -247,7 +393,7 @@ class Model:
         d = self.actor.detection
         if d is None:
             return []
-        kinds = {s.signal: KINDS[s.kind] for s in d.layout.signals}
+        kinds = {s.signal: KINDS[s.kind] for s in d.layout.signals} | {TRAFFIC: "model"}
         out = []
         for signal in list(self.episodes.open):
             episode = self.episodes.end(signal)
@@ -262,7 +408,7 @@ class Model:
                     kind=kinds.get(signal, "feature"),
                     time_ms=max(self.actor.last_time, episode.opened_time),
                     origin=(source, command.offset),
-                    reference_id=d.layout.reference.id,
+                    reference_id=d.layout.reference_id,
                     budget=self.false_alarms,
                 )
             )
@@ -306,8 +452,12 @@ class Model:
                         opened.severity if opened else None,
                         self._shift(main),
                         self._mean(first + names.index("missing")),
+                        tuple(d.window.last[len(signals)].tolist()),
                     )
                 )
+            if TRAFFIC in self.episodes.open:
+                severe = self.episodes.open[TRAFFIC].severity
+                signals.append(SignalView(TRAFFIC, "model", severe, float("nan"), float("nan")))
         return ModelView(
             actor.model,
             actor.phase.value,
@@ -318,6 +468,8 @@ class Model:
             actor.dismissed,
             int(d.mismatches.sum()) if d is not None else 0,
             tuple(signals),
+            len(d.layout.signals) - d.layout.frozen_signals if d is not None else 0,
+            sum(plugin.alarms for plugin in d.plugins) if d is not None else 0,
         )
 
     def _mean(self, channel: int) -> float:
@@ -337,9 +489,10 @@ class Model:
         return (self._mean(channel) - ref.mean) / ref.sd
 
 
-def _run_length(rate: float, sources: int, false_alarms: float) -> float:
-    """A = rows a week * sources / false alarms a week."""
-    return float(min(max(rate * sources / false_alarms, RUN_LENGTH_MIN), RUN_LENGTH_MAX))
+def _direction(seen: Mapping[str, Any]) -> str:
+    if seen["channel"] == texts.SHAPE:
+        return "both"
+    return "up" if seen["current_mean"] > seen["reference_mean"] else "down"
 
 
 def _promoted(body: Any, model: str) -> Reference:

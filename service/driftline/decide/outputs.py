@@ -31,6 +31,16 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """What a full window of a model looked like; ``data`` is the object of ``schemas/report.v1.json``."""
+
+    id: str
+    time_ms: int  # event time of the window's last row
+    model: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class StateRow:
     """A value of the state topic; ``encode`` runs off the event loop on arrays copied at the barrier.
 
@@ -80,6 +90,7 @@ class SignalView:
         float  # location (or rank) against the reference, in reference standard deviations; NaN when unknown
     )
     missing_ratio: float  # NaN when unknown
+    window: tuple[float, ...] = ()  # statistics of the last full window, in the order of windows.NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +106,8 @@ class ModelView:
     dismissed: int  # suspicions of ADWIN or Page-Hinkley that were not confirmed
     mismatches: int  # cells of another type than the reference's
     signals: tuple[SignalView, ...]
+    later_features: int = 0  # watched although the reference did not have them
+    plugin_alarms: int = 0  # of river's detectors; they open nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +119,4 @@ class Checkpoint:
     alerts: tuple[Alert, ...]
     views: tuple[ModelView, ...]
     gone: tuple[str, ...] = ()  # models retired since
+    reports: tuple[Report, ...] = ()

@@ -18,7 +18,7 @@ from driftline.config import DetectionSettings, ModelSettings
 from driftline.decide import store
 from driftline.decide.alerts import Context
 from driftline.decide.model import Model
-from driftline.decide.outputs import Alert, Checkpoint
+from driftline.decide.outputs import Alert, Checkpoint, Report
 from driftline.decide.store import Position, RawPosition, next_key
 from driftline.detect.actor import Phase
 from driftline.errors import ExitCode, FatalError, HoleError
@@ -56,6 +56,7 @@ class MailboxPartition:
         self.dirty = False
         self._dirty_models: dict[str, None] = {}
         self._alerts: list[Alert] = []
+        self._reports: list[Report] = []
         self._notes: list[str] = []
 
     @classmethod
@@ -139,6 +140,11 @@ class MailboxPartition:
         """The alerts since the last checkpoint, for an edge that stores nothing."""
         alerts, self._alerts = self._alerts, []
         return alerts
+
+    def take_reports(self) -> list[Report]:
+        """The window reports since the last checkpoint, for an edge that stores nothing."""
+        reports, self._reports = self._reports, []
+        return reports
 
     def drain_notes(self) -> list[str]:
         """Messages for the log since the last call."""
@@ -240,6 +246,10 @@ class MailboxPartition:
             self._note(note)
         if block is not None:
             self._collect(model.apply(block, at, len(block), envelope.progress, self.context))
+        self._reports += model.reports
+        for note in model.notes:
+            self._note(note)
+        model.reports, model.notes = [], []
         if model.finished_learning:
             self._admit_next()
         self._touch(name)
@@ -296,9 +306,13 @@ class MailboxPartition:
         rows = [row for model in changed for row in store.model_rows(model)]
         rows.append(store.position_row(self.position, self.partition))
         out = Checkpoint(
-            self.position.next, tuple(rows), tuple(self._alerts), tuple(model.view() for model in changed)
+            self.position.next,
+            tuple(rows),
+            tuple(self._alerts),
+            tuple(model.view() for model in changed),
+            reports=tuple(self._reports),
         )
-        self._alerts, self._dirty_models = [], {}
+        self._alerts, self._reports, self._dirty_models = [], [], {}
         self.dirty = self.urgent = False
         return out
 

@@ -6,6 +6,7 @@ Formulas: docs/decisions.md, "A channel" and "Update"; each constant below has i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,14 +14,21 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import betainccinv, betaincinv, ndtri
 
-from driftline.detect.kernels.state import CHANNEL_PLAN
+from driftline.detect.actor import Detection
+from driftline.detect.kernels.state import CHANNEL_PLAN, RING, STATUS_OK
+from driftline.detect.rate import BUCKETS_RUN_MIN, FACTOR, HIGH, LOW, SUB_BUCKET, RateReference
 from driftline.detect.reference import BLOCK_SIZES, ChannelReference, solve_theta
+from driftline.records import F64
 
 NULL_LEVEL: Final = 0.05  # chance that any source's widened null misses the reference's own sampling error
 TOLERANCE_MIN: Final = 0.001
 BETS: Final = (0.06, 0.2, 0.6, 1.6)
 BET_MAX: Final = 0.9
 BET_SD_MIN: Final = 0.02
+# What these watch can only get worse, and their reference is an upper bound: no lanes for a decrease. ADWIN
+# and Page-Hinkley add nothing to the e-detector on a share next to 0 (docs/decisions.md, "Thresholds").
+RISING: Final = frozenset({"range", "type"})
+UNBINNED: Final = frozenset({"missing", "type", "range"})  # say nothing of how values fall into bins
 DETECTORS: Final = 3  # e-detector, ADWIN, Page-Hinkley share a channel's run length
 RUN_LENGTH_MIN: Final = 1_000.0
 CONFIRM: Final = 20.0  # e-value that confirms a suspicion of ADWIN or Page-Hinkley; 1/20 dismisses it
@@ -121,7 +129,7 @@ def plan_channel(
         return plan  # nothing to compare with: no lanes, no detectors
     mlo, mhi = null_bounds(ref, tau, sources, tolerance)
     sd_used = ref.sd if b == 1 else ref.sd * math.sqrt(tau / b)
-    lam, bound = lanes(mlo, mhi, sd_used)
+    lam, bound = lanes(0.0 if ref.name in RISING else mlo, mhi, sd_used)
     if not lam:
         return plan
     level = max(DETECTORS * run_length / b, RUN_LENGTH_MIN)
@@ -129,12 +137,80 @@ def plan_channel(
     half_width = max(mhi - ref.mean, ref.mean - mlo)
     row["lanes"], row["level"] = len(lam), level
     row["lam"][: len(lam)], row["m"][: len(lam)] = lam, bound
-    row["use_esr"] = row["use_adwin"] = row["use_ph"] = 1
+    row["use_esr"] = 1
+    row["use_adwin"] = row["use_ph"] = int(ref.name not in RISING)
     row["adwin_delta"] = adwin_delta(suspicion)
     row["exit_band"], row["null_low"], row["null_high"] = 0.5 * half_width, mlo, mhi
+    row["report_band"] = 2.0 * half_width
     row["window"], row["bucket"] = _window(ref, tau, b, half_width, mhi)
     _scales(row, ref, tau, b, mhi, suspicion)
     return plan
+
+
+def plan_rate(rate: RateReference, *, run_length: float, min_duration: int) -> npt.NDArray[np.void]:
+    """The plans of ``too-few`` and ``too-many``: the e-detector alone, each to its side.
+
+    ``run_length`` and ``min_duration`` are in rows; an update is a bucket.
+    """
+    plan = np.zeros(2, dtype=CHANNEL_PLAN)
+    low, high = rate.means[LOW] / FACTOR, min(rate.means[HIGH] * FACTOR, BET_MAX)
+    for c, (mlo, mhi) in enumerate(((low, 1.0), (0.0, high))):
+        row: Any = plan[c]
+        lam, bound = lanes(mlo, mhi, rate.sds[c])
+        row["b"], row["mu0"], row["z_raw"] = 1, rate.means[c], 1
+        row["confirm"], row["hold"], row["use_esr"] = CONFIRM, 1, 1
+        row["lanes"], row["level"] = len(lam), max(run_length / rate.rows, RUN_LENGTH_MIN)
+        row["lam"][: len(lam)], row["m"][: len(lam)] = lam, bound
+        row["min_run"] = max(math.ceil(min_duration / rate.rows), BUCKETS_RUN_MIN)
+        row["bucket"], row["window"] = SUB_BUCKET, SUB_BUCKET * RING
+        row["exit_band"] = 0.5 * abs(rate.means[c] - (low if c == LOW else high))
+        row["null_low"], row["null_high"], row["report_band"] = 0.0, 1.0, math.inf
+        row["adwin_delta"], row["ph_lambda"] = 1.0, 1.0
+    return plan
+
+
+def plan_detection(
+    d: Detection,
+    channels: Sequence[int],
+    lengths: tuple[float, float],
+    *,
+    sources: int,
+    min_duration: int,
+    tolerance: float,
+) -> None:
+    """New thresholds on some channels, and on traffic where it is OK.
+
+    ``lengths`` are the run lengths of frozen and of later channels, in rows.
+    """
+    for i in channels:
+        d.plan[i] = plan_channel(
+            d.layout.channels[i],
+            sources=sources,
+            run_length=lengths[i >= d.layout.frozen_channels],
+            min_duration=min_duration,
+            tolerance=tolerance,
+            tau_live=float(d.tau_live[i]),
+        )[0]
+    d.run_length, d.later_run_length = lengths
+    if d.rate is not None:
+        made = plan_rate(d.rate.reference, run_length=lengths[0], min_duration=min_duration)
+        ok = d.rate.state["status"] == STATUS_OK
+        d.rate.plan[ok] = made[ok]
+
+
+def window_design(d: Detection) -> F64:
+    """Factor by which dependence inflates the window test of each signal: (S,).
+
+    The largest of what blocks of the reference showed and of the signal's taus, these at the upper end of
+    their own uncertainty (batch means: sqrt n blocks): an underestimate would multiply false alarms.
+    """
+    channels = d.layout.channels
+    rows = np.array([max(c.n, 1) for c in channels], dtype=np.float64)
+    tau = np.maximum(np.array([c.tau for c in channels]), d.tau_live)
+    counted = np.array([c.name not in UNBINNED for c in channels])
+    inflated = np.where(counted, tau * (1.0 + 2.0 * np.sqrt(2.0 / np.sqrt(rows))), 1.0)
+    largest = np.maximum.reduceat(inflated, d.layout.specs["first_channel"])
+    return np.asarray(np.maximum(largest, d.layout.bins.design), dtype=np.float64)
 
 
 def _window(ref: ChannelReference, tau: float, b: int, half_width: float, mhi: float) -> tuple[int, int]:

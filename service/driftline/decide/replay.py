@@ -103,7 +103,7 @@ class Replay:
         )
         alerts = self._apply(Envelope("replay", (progress,), tuple(decoded.blocks)))
         alerts.sort(key=lambda alert: alert.row)  # an envelope holds one model after the other
-        self.summary.alerts.update("opened" if a.type.endswith("opened") else "resolved" for a in alerts)
+        self.summary.alerts.update(a.type.rpartition(".")[2] for a in alerts)
         return alerts
 
     def _apply(self, envelope: Envelope) -> list[Alert]:

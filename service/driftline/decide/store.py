@@ -1,8 +1,9 @@
 """The rows of the state topic: what a checkpoint writes and a take-over reads.
 
 Keys: ``n|partition`` (position, watermarks, models) and ``m|model|shard``. Shards of a model: ``meta``
-(phase, counters, episodes), ``ref`` (reference; written when it changes), ``win`` (rings and warm-up),
-``det.K`` (64 channels each), ``learn.K`` (rows being learned; a sealed segment is written once).
+(phase, counters, episodes), ``ref`` (reference; written when it changes), ``win`` (rings, windows and
+warm-up), ``det.K`` (64 channels each), ``learn.K`` (rows being learned, of all columns or of those that
+appeared later; a sealed segment is written once).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from driftline.records import ColumnKind, Source
 
 CHANNELS_A_SHARD: Final = 64
 POSITION_VERSION: Final = 1
+WINDOW_ARRAYS: Final = ("counts", "missing", "open", "home", "last")
 
 
 @dataclass(slots=True)
@@ -140,6 +142,9 @@ def model_rows(model: Model) -> Iterator[StateRow]:
     segments = _learning_rows(model)
     yield _row(name, "meta", _meta(model), {})
     yield from segments
+    for shard in range(_segment_count(actor), model.learn_shards):  # a reference was frozen from them
+        yield StateRow(shard_key(name, f"learn.{shard}"), lambda: None)
+    model.learn_shards = _segment_count(actor)
     d = actor.detection
     if d is None:
         return
@@ -149,9 +154,7 @@ def model_rows(model: Model) -> Iterator[StateRow]:
             shard_key(name, "ref"),
             lambda: snapshot.encode("ref", {}, {"json": np.frombuffer(to_json(reference), dtype=np.uint8)}),
         )
-        for shard in range(model.learn_shards):  # the rows behind it are not needed any more
-            yield StateRow(shard_key(name, f"learn.{shard}"), lambda: None)
-        model.reference_dirty, model.learn_shards = False, 0
+        model.reference_dirty = False
     codes = [None if c is None else list(c.new) for c in d.codes]
     head = {
         "state_version": STATE_VERSION,
@@ -159,6 +162,10 @@ def model_rows(model: Model) -> Iterator[StateRow]:
         "warm_rows": d.warm_rows,
         "run_length": d.run_length,
         "active_rows": d.active_rows,
+        "later_run_length": d.later_run_length,
+        "rate": None if d.rate is None else [d.rate.bucket, d.rate.count],
+        "plugins": [plugin.to_json() for plugin in d.plugins],
+        "window": [d.window.rows, d.window.first_time, d.window.number, d.window.tainted],
     }
     yield _row(
         name,
@@ -170,6 +177,10 @@ def model_rows(model: Model) -> Iterator[StateRow]:
             "mismatches": d.mismatches.copy(),
             "tau_live": d.tau_live.copy(),
             "warm": d.warm.copy(),
+            **{f"window_{name}": getattr(d.window, name).copy() for name in WINDOW_ARRAYS},
+            **(
+                {} if d.rate is None else {"rate_plan": d.rate.plan.copy(), "rate_state": d.rate.state.copy()}
+            ),
         },
     )
     for shard in range(-(-len(d.plan) // CHANNELS_A_SHARD)):
@@ -200,13 +211,12 @@ def _meta(model: Model) -> dict[str, Any]:
 
 
 def _segment_count(actor: Actor) -> int:
-    if actor.learning is None:
-        return 0
-    return len(actor.learning.sealed) + (actor.learning.tail() is not None)
+    rows = actor.learning or actor.later
+    return 0 if rows is None else len(rows.sealed) + (rows.tail() is not None)
 
 
 def _learning_rows(model: Model) -> list[StateRow]:
-    learning = model.actor.learning
+    learning = model.actor.learning or model.actor.later
     if learning is None:
         return []
     segments: list[tuple[int, Segment]] = list(enumerate(learning.sealed))[learning.stored :]
@@ -214,7 +224,7 @@ def _learning_rows(model: Model) -> list[StateRow]:
     if tail is not None:
         segments.append((len(learning.sealed), tail))
     learning.stored = len(learning.sealed)
-    model.learn_shards = _segment_count(model.actor)
+    model.learn_shards = max(model.learn_shards, _segment_count(model.actor))
     return [
         _row(
             model.name,
@@ -270,16 +280,22 @@ def _read_model(
     actor.rate_marks, actor.source_rows = meta.rate_marks, _sources(meta)
     model.episodes = meta.episodes
     if actor.phase in {Phase.WARMING, Phase.ACTIVE}:
-        actor.detection = _read_detection(name, rows)
-        channels = range(len(actor.detection.layout.channels))
+        actor.detection, plugins = _read_detection(name, rows)
+        model.attach_plugins(plugins)
+        layout = actor.detection.layout
+        channels = range(len(layout.channels) + len(layout.signals))  # a window test stands for its signal
         if any(c not in channels for e in meta.episodes.open.values() for c in e.channels):
             raise MessageError("an episode names a channel that the model has not.")
         model.reference_dirty = False
-    elif meta.segments:
+    if meta.segments:
         segments = [_read_segment(name, rows, i) for i in range(meta.segments)]
-        actor.learning = LearningRows(segments)
+        learning = LearningRows(segments)
+        if actor.detection is None:
+            actor.learning = learning
+        else:
+            actor.later = learning
         model.learn_shards = len(segments)
-        if len(actor.learning) >= actor.learning_rows:
+        if len(learning) >= actor.learning_rows:
             raise MessageError("more rows were learned than are needed.")
     return model
 
@@ -335,9 +351,14 @@ class _Window:
     warm_rows: int
     run_length: float
     active_rows: int
+    later_run_length: float
+    rate: tuple[int, int] | None
+    plugins: list[dict[str, Any]]
+    window: tuple[int, int, int, list[str]]
 
 
-def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> Detection:
+def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> tuple[Detection, list[dict[str, Any]]]:
+    """The detection and the states of its plug-ins, which the settings may not want any more."""
     _, held = _decode(rows, name, "ref")
     reference = from_json(held["json"].tobytes())
     header, arrays = _decode(rows, name, "win")
@@ -355,10 +376,17 @@ def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> Detection:
     d.recent, d.recent_n, d.mismatches = arrays["recent"], arrays["recent_n"], arrays["mismatches"]
     d.tau_live, d.warm = arrays["tau_live"], arrays["warm"]
     d.warm_rows, d.active_rows = head.warm_rows, head.active_rows
+    d.later_run_length = head.later_run_length
+    d.window.rows, d.window.first_time, d.window.number, d.window.tainted = head.window
+    for part_name in WINDOW_ARRAYS:
+        setattr(d.window, part_name, arrays[f"window_{part_name}"])
+    if d.rate is not None:
+        d.rate.plan, d.rate.state = arrays["rate_plan"], arrays["rate_state"]
+        d.rate.bucket, d.rate.count = head.rate or (-1, 0)
     check_detection(d)
     if d.run_length <= 0 or d.active_rows < 0:
         raise MessageError("the run length or the rows of the model are negative.")
     for codes, new in zip(d.codes, head.codes, strict=True):
         if codes is not None and new is not None:
             codes.remember(new)
-    return d
+    return d, head.plugins

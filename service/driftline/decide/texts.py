@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 
 from driftline.records import F64
 
 TOP: int = 3  # categories named in a sentence
+SHAPE: str = "shape"  # what a window test watches, named like a channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Change:
     reference_top: Sequence[tuple[str, float]]
     onset_ms: int
     decided_ms: int
+    # Of a window test: what is in a cell (a category, bounds, a value, None = the rest), rows now and then.
+    cells: Sequence[Sequence[Any]] = ()
 
 
 def rfc3339(ms: int) -> str:
@@ -76,6 +80,26 @@ def opened(change: Change) -> str:
     """The first line of an opening."""
     where = f'{change.model}: "{change.signal}"'
     return f"{where} {_what(change)}, since about {since(change.onset_ms, change.decided_ms)}"
+
+
+def updated(spoken: Change, change: Change, reported: float, *, restated: bool) -> str:
+    """The first line of an update: what it is now, and how that compares with what was said before.
+
+    ``spoken`` is the change as it is best said, ``change`` that of the channel which moved; ``reported`` is
+    the mean that was reported of it before.
+    """
+    before, now = reported - change.reference_mean, change.mean - change.reference_mean
+    if restated:
+        how = "over a whole window"
+    elif before * now < 0.0:
+        how = "has turned round"
+    else:
+        how = "has drifted further" if abs(now) > abs(before) else "has come closer to the reference"
+    where = f'{change.model}: "{change.signal}"'
+    return (
+        f"{where} {_what(spoken)}; {how}: shift {now:+.3f}, reported {before:+.3f} "
+        f"({change.channel} on the scale 0 to 1)"
+    )
 
 
 def resolved(change: Change, lasted_ms: int) -> str:
@@ -125,6 +149,14 @@ def _what(change: Change) -> str:
     if name == "spread":
         more = "varies more" if change.mean > change.reference_mean else "varies less"
         return f"{more} {than}: {_ranges(change)}"
+    if name == SHAPE:
+        return f"has another distribution {than}: {_most_changed(change.cells)} ({_psi(change)})"
+    if name == "range":
+        return (
+            f"is outside of the range {_reference(change)} in {now} of events, was {was} ({_bounds(change)})"
+        )
+    if name == "type":
+        return f"is of another type in {now} of events, was {was} ({_bounds(change)})"
     if name == "missing":
         return f"is missing in {now} of events, was {was} ({_bounds(change)})"
     if name == "unseen":
@@ -139,6 +171,23 @@ def _what(change: Change) -> str:
         value = name[6:-1].removeprefix("=")
         return f"is {value} in {now} of events, was {was} ({_bounds(change)})"
     return f"has another mix of values {than}: {_shares(change.top)}, was {_shares(change.reference_top)}"
+
+
+def _psi(change: Change) -> str:
+    return f"PSI {number(change.mean)}, up to {number(change.tolerated[1])} tolerated"
+
+
+def _most_changed(cells: Sequence[Sequence[Any]]) -> str:
+    """The cell whose share changed most."""
+    n, m = max(sum(c[1] for c in cells), 1), max(sum(c[2] for c in cells), 1)
+    what, now, was = max(cells, key=lambda c: abs(c[1] / n - c[2] / m))
+    if isinstance(what, list):
+        where = f"between {number(what[0])} and {number(what[1])}"
+    elif isinstance(what, float):
+        where = f"equal to {number(what)}"
+    else:
+        where = "other values" if what is None else str(what)
+    return f"{where} in {percent(now / n)} of events, was {percent(was / m)}"
 
 
 def _medians(change: Change) -> str:

@@ -18,8 +18,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from driftline.demo.summary import OPENED
-
 REFRESH_PER_SECOND: Final = 4
 LINE_EVERY_SECONDS: Final = 3.0
 ALERTS_KEPT: Final = 100
@@ -64,10 +62,10 @@ class Feed:
 
     def add(self, alert: Mapping[str, Any]) -> None:
         """Take an alert (``schemas/alert.v1.json``)."""
-        is_open = alert["type"] == OPENED
-        self.opened += is_open
-        self.resolved += not is_open
-        self.lines.append(("opened" if is_open else "resolved", alert))
+        event = str(alert["type"]).rpartition(".")[2]
+        self.opened += event == "opened"
+        self.resolved += event == "resolved"
+        self.lines.append((event, alert))
         del self.lines[:-ALERTS_KEPT]
 
 

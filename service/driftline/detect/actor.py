@@ -6,7 +6,7 @@ is decided by the caller, who asks ``rows_to_boundary`` first, so that no result
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -16,10 +16,21 @@ import numpy.typing as npt
 from driftline.detect.kernels.channels import derive_channels, update_recent
 from driftline.detect.kernels.engine import run_block, tau_live, warm_channels
 from driftline.detect.kernels.state import new_state, new_warmup
-from driftline.detect.reference import TAU_MAX, Reference
+from driftline.detect.kernels.windows import count_window
+from driftline.detect.plugins import Plugin
+from driftline.detect.rate import Rate
+from driftline.detect.reference import (
+    ROWS_MIN,
+    TAU_MAX,
+    RawColumn,
+    Reference,
+    SignalReference,
+    signal_reference,
+)
 from driftline.detect.rows import LearningRows
 from driftline.detect.signals import CategoryCodes, Layout
-from driftline.records import F64, Block, Source
+from driftline.detect.windows import Window
+from driftline.records import F64, FEATURES_MAX, Block, Source, Tag
 
 RECENT: Final = 256  # values of each signal kept as evidence (2 KB a signal)
 RECENT_MIN: Final = 30  # values shown as current even when the change is younger
@@ -28,6 +39,7 @@ SEGMENT_ROWS_MAX: Final = 2_048  # rows a kernel call: 60 channels of them fit t
 WARM_ROWS_MIN: Final = 500
 WARM_ROWS_MAX: Final = 5_000
 WARM_BLOCKS_MIN: Final = 8  # fewer block means say nothing about autocorrelation
+LATER_VALUES_MIN: Final = 200  # a feature that appears later is watched if its first rows had so many values
 WEEK_MS: Final = 7 * 24 * 3600 * 1000
 
 Findings = npt.NDArray[Any]
@@ -58,7 +70,11 @@ class Detection:
     mismatches: npt.NDArray[np.int64]  # (S,) cells of another type than the reference's
     warm_rows: int  # rows left of the warm-up
     run_length: float  # A in force
+    window: Window
+    later_run_length: float = 0.0  # that of features which appeared later
     active_rows: int = 0  # rows since active
+    plugins: list[Plugin] = field(default_factory=list)
+    rate: Rate | None = None
 
 
 @dataclass(slots=True)
@@ -66,6 +82,7 @@ class Applied:
     """What a run of rows gave: findings in row order, and the values behind them."""
 
     findings: Findings
+    traffic: Findings  # of the rate's two channels
     values: F64  # (S, hi) by row of the block: a numeric value or a category code, NaN when missing
     lo: int  # rows lo..hi of the block were applied
     hi: int
@@ -82,14 +99,19 @@ class Actor:
     last_time: int = -1  # largest event time seen
     version: str | None = None
     source_rows: dict[Source, int] = field(default_factory=dict)
+    window_rows: int = 8_192
     learning: LearningRows | None = None
+    later: LearningRows | None = None  # first rows of features that the reference does not have
     detection: Detection | None = None
     dismissed: int = 0
     # (rows, time) pairs from which the event rate is read; the older one is a week back when it can be
     rate_marks: list[tuple[int, int]] = field(default_factory=list)
 
-    def rows_to_boundary(self) -> int:
-        """Rows that may be applied in one go."""
+    def rows_to_boundary(self, block: Block, lo: int, hi: int) -> int:
+        """How many of rows lo..hi may be applied in one go."""
+        return min(hi - lo, self._rows_to_boundary(block, lo, hi))
+
+    def _rows_to_boundary(self, block: Block, lo: int, hi: int) -> int:
         d = self.detection
         match self.phase:
             case Phase.QUEUED:
@@ -99,10 +121,18 @@ class Actor:
             case Phase.WARMING:
                 return d.warm_rows if d else 0
             case Phase.ACTIVE:
-                done = d.active_rows if d else 0
-                return min(
-                    RATE_CHECK_ROWS - done % RATE_CHECK_ROWS, SEGMENT_ROWS_MAX - done % SEGMENT_ROWS_MAX
+                if d is None:
+                    return 0
+                done = d.active_rows
+                room = min(
+                    RATE_CHECK_ROWS - done % RATE_CHECK_ROWS,
+                    SEGMENT_ROWS_MAX - done % SEGMENT_ROWS_MAX,
+                    max(self.window_rows - d.window.rows, 1),  # 1: the setting was lowered meanwhile
                 )
+                if self.later is not None:
+                    return min(room, self.learning_rows - len(self.later))
+                first = _first_unknown(d.layout, block, lo, min(hi, lo + room))
+                return min(room, self.learning_rows if first == lo else first - lo)
 
     def at_boundary(self) -> bool:
         """Whether the caller has something to decide now."""
@@ -115,7 +145,20 @@ class Actor:
             case Phase.WARMING:
                 return d is not None and d.warm_rows <= 0
             case Phase.ACTIVE:
-                return d is not None and d.active_rows > 0 and d.active_rows % RATE_CHECK_ROWS == 0
+                return d is not None and (self.rate_due() or self.later_complete())
+
+    def rate_due(self) -> bool:
+        """Whether the event rate has to be read again now."""
+        d = self.detection
+        return d is not None and d.active_rows > 0 and d.active_rows % RATE_CHECK_ROWS == 0
+
+    def later_complete(self) -> bool:
+        """Whether features that appeared later have been seen long enough to freeze them."""
+        return self.later is not None and len(self.later) >= self.learning_rows
+
+    def window_full(self) -> bool:
+        """Whether the window is complete."""
+        return self.detection is not None and self.detection.window.rows >= self.window_rows
 
     def apply(self, block: Block, lo: int, hi: int) -> Applied | None:
         """Apply rows lo..hi, at most ``rows_to_boundary()``; None when nothing can have been found."""
@@ -169,8 +212,20 @@ class Actor:
     def _detect(self, d: Detection, block: Block, lo: int, hi: int) -> Applied:
         y, x = self._derive(d, block, lo, hi)
         found = run_block(y, block.event_time, lo, hi, d.plan, d.state)
+        traffic = found[:0] if d.rate is None else d.rate.run(block.event_time, lo, hi)
+        for plugin in d.plugins:
+            plugin.run(y, block.event_time, lo, hi)
+        window = d.window
+        count_window(y, x, lo, hi, d.layout.specs, d.layout.bins.start, window.counts, window.missing)
+        if window.rows == 0:
+            window.first_time = int(block.event_time[lo])
+        window.rows += hi - lo
         d.active_rows += hi - lo
-        return Applied(found, x, lo, hi)
+        if self.later is None and _first_unknown(d.layout, block, lo, lo + 1) == lo:
+            self.later = LearningRows()
+        if self.later is not None:
+            self.later.append(block, lo, hi, d.layout.unknown_columns(block))
+        return Applied(found, traffic, x, lo, hi)
 
     def keep_recent(self, applied: Applied) -> None:
         """Move the values of a run into the rings, after its findings were dealt with."""
@@ -212,6 +267,38 @@ class Actor:
             self.rate_marks.append(now)
         elif self.last_time - self.rate_marks[1][1] >= WEEK_MS:
             self.rate_marks = [self.rate_marks[1], now]
+
+
+def _first_unknown(layout: Layout, block: Block, lo: int, hi: int) -> int:
+    """First of rows lo..hi with a value in a column that no signal reads; hi when there is none."""
+    unknown = layout.unknown_columns(block) if len(layout.signals) < FEATURES_MAX else []
+    if not unknown:
+        return hi
+    tags = block.tags[unknown, lo:hi]
+    seen = ((tags == Tag.NUMBER) | (tags == Tag.STRING) | (tags == Tag.BOOL)).any(axis=0)
+    return lo + int(seen.argmax()) if seen.any() else hi
+
+
+def later_signals(rows: LearningRows, known: int) -> list[SignalReference]:
+    """References of the features whose first rows these are, each from its own first value on.
+
+    A feature that began in the second half, or had few values, is left out: its next value begins anew.
+    """
+    table = rows.all()
+    out: list[SignalReference] = []
+    for i in sorted(range(len(table.columns)), key=lambda i: table.columns[i][:2]):
+        kind, name, strings = table.columns[i]
+        valued = np.isin(table.tags[i], (Tag.NUMBER, Tag.STRING, Tag.BOOL))
+        first = int(valued.argmax())
+        enough = len(table) - first >= max(ROWS_MIN, len(table) // 2)
+        if not enough or int(valued.sum()) < LATER_VALUES_MIN or known + len(out) >= FEATURES_MAX:
+            continue
+        made = signal_reference(
+            RawColumn(kind, name, table.tags[i][first:], table.values[i][first:], strings)
+        )
+        if made is not None:
+            out.append(replace(made, later=True))
+    return out
 
 
 def warm_rows(reference: Reference) -> int:
@@ -264,4 +351,20 @@ def new_detection(
         np.zeros(signals, dtype=np.int64),
         warm_rows(reference) if warming else 0,
         run_length,
+        Window.new(layout.bins),
+        rate=None if reference.rate is None else Rate.new(reference.rate),
     )
+
+
+def extend_detection(d: Detection, reference: Reference, plan: npt.NDArray[Any]) -> Detection:
+    """The same detection with signals behind the others; ``plan`` is that of all channels."""
+    more = new_detection(reference, plan, warming=False, run_length=d.run_length)
+    channels, signals = len(d.plan), len(d.mismatches)
+    more.state[:channels], more.warm[:channels], more.tau_live[:channels] = d.state, d.warm, d.tau_live
+    more.codes[:signals] = d.codes
+    more.recent[:signals], more.stride[:signals] = d.recent, d.stride
+    more.mismatches[:signals] = d.mismatches
+    more.recent_n = d.recent_n
+    more.window = d.window.extended(more.layout.bins)
+    more.active_rows, more.plugins, more.rate = d.active_rows, d.plugins, d.rate
+    return more

@@ -12,6 +12,7 @@ import numpy as np
 
 from driftline.detect.actor import RECENT, Detection
 from driftline.detect.kernels.state import ADWIN_CAP, ADWIN_ROWS, LANES_MAX, STATUS_OPEN
+from driftline.detect.kernels.windows import STATISTICS
 from driftline.detect.rows import Segment
 from driftline.errors import MessageError
 from driftline.records import Tag
@@ -43,7 +44,29 @@ def check_detection(d: Detection) -> None:
     _require(d.recent_n >= 0, "recent_n")
     _require(np.isfinite(d.tau_live), "tau_live")
     _require((d.warm["n"] >= 0) & (d.warm["part_n"] >= 0) & (d.warm["blocks"] >= 0), "warm-up counters")
-    plan, state = d.plan, d.state
+    _check_window(d)
+    _check_channels(d.plan, d.state)
+    if d.rate is not None:
+        _require(d.rate.plan.shape == (2,) and d.rate.state.shape == (2,), "shape of the rate")
+        _require(d.rate.bucket >= -1 and d.rate.count >= 0, "buckets of the rate")
+        _check_channels(d.rate.plan, d.rate.state)
+
+
+def _check_window(d: Detection) -> None:
+    window, signals = d.window, len(d.layout.signals)
+    shapes = {
+        "counts": ((len(d.layout.bins),), np.int64), "missing": ((signals,), np.int64),
+        "open": ((signals,), np.int8), "home": ((signals,), np.int64),
+        "last": ((signals, STATISTICS), np.float64),
+    }  # fmt: skip
+    for name, (shape, dtype) in shapes.items():
+        array = getattr(window, name)
+        _require(array.shape == shape and array.dtype == dtype, f"shape of the window's {name}")
+    _require(min(window.rows, window.number) >= 0, "rows of the window")
+    _require((window.counts >= 0).all() and (window.missing >= 0).all(), "counts of the window")
+
+
+def _check_channels(plan: Any, state: Any) -> None:
     _require((plan["lanes"] >= 0) & (plan["lanes"] <= LANES_MAX), "lanes")
     for name in ("b", "bucket", "window"):
         _require((plan[name] >= 1) & (plan[name] < 1 << 40), name)

@@ -11,12 +11,22 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from scipy.optimize import brentq
 
+from driftline.detect.bins import (
+    CATEGORY_BINS,
+    BinReference,
+    bin_reference,
+    category_bins,
+    numeric_bins,
+    numeric_groups,
+)
+from driftline.detect.kernels.windows import FINE
+from driftline.detect.rate import RateReference, check_rate, rate_reference
 from driftline.detect.typed import typed
 from driftline.errors import MessageError, NewerFormatError
 from driftline.records import F64, FEATURES_MAX, I64, MODEL_ID_PATTERN, NAME_CHARS_MAX, U8, ColumnKind, Tag
@@ -93,6 +103,8 @@ class SignalReference:
     channels: tuple[ChannelReference, ...]
     numeric: NumericReference | None
     categorical: CategoricalReference | None
+    bins: BinReference | None = None  # None: too few values for windows
+    later: bool = False  # appeared after the reference was frozen and was learned from its first rows
 
     @property
     def signal(self) -> str:
@@ -112,11 +124,13 @@ class Reference:
     time_ordered: bool
     rows_per_week: float
     signals: tuple[SignalReference, ...]
+    rate: RateReference | None = None  # None: the rows were not all the traffic of their time, or too few
 
     @property
     def id(self) -> str:
-        """Identity of the content: the same rows give the same id."""
-        return hashlib.sha256(to_json(self)).hexdigest()[:16]
+        """Identity of the content: the same rows give the same id, whatever features appear later."""
+        frozen = replace(self, signals=tuple(s for s in self.signals if not s.later))
+        return hashlib.sha256(to_json(frozen)).hexdigest()[:16]
 
 
 def signal_name(kind: ColumnKind, name: str) -> str:
@@ -213,6 +227,17 @@ def numeric_knots(x: F64) -> tuple[F64, F64, F64]:
     return values, below, upto
 
 
+def out_of_range(x: F64) -> F64:
+    """Per value of the second half: 1.0 if it is out of the range of the first half.
+
+    On the rows that set the range nothing is out of it. Half as many rows set a narrower range than all of
+    them do: the share is an upper bound of that of live values like the reference.
+    """
+    half = len(x) // 2
+    low, high = float(x[:half].min()), float(x[:half].max())
+    return ((x[half:] < low) | (x[half:] > high)).astype(np.float64)
+
+
 def _numeric_signal(kind: ColumnKind, name: str, tags: U8, values: F64) -> SignalReference:
     present = tags == Tag.NUMBER
     missing = _missing(tags)
@@ -220,6 +245,7 @@ def _numeric_signal(kind: ColumnKind, name: str, tags: U8, values: F64) -> Signa
     channels = [channel_reference("missing", missing[usable].astype(np.float64), binary=True)]
     x = values[present]
     numeric: NumericReference | None = None
+    bins: BinReference | None = None
     if len(x) >= NUMERIC_ROWS_MIN:
         unique, counts = np.unique(x, return_counts=True)
         top = int(counts.argmax())
@@ -240,13 +266,28 @@ def _numeric_signal(kind: ColumnKind, name: str, tags: U8, values: F64) -> Signa
             float(np.mean(x)),
             float(np.std(x)),
         )
+        u = np.zeros(len(x))
         if len(rest) >= LOCATION_ROWS_MIN or atom is None:
-            u = mid_pit(numeric, rest)
-            channels.append(channel_reference("location", u, binary=False))
-            channels.append(channel_reference("spread", np.abs(2.0 * u - 1.0), binary=False))
+            u = mid_pit(numeric, x)
+            located = u if atom is None else u[x != atom]
+            location = channel_reference("location", located, binary=False)
+            channels.append(location)
+            channels.append(channel_reference("spread", np.abs(2.0 * located - 1.0), binary=False))
+            # A run of extreme values is one event, also where the reference has none to show it.
+            beyond = channel_reference("range", out_of_range(rest), binary=True)
+            channels.append(replace(beyond, tau=max(beyond.tau, location.tau)))
+        size = FINE + (atom is not None)
+        placed = numeric_bins(u, None if atom is None else x == atom)
+        bins = bin_reference(placed, size, numeric_groups(size))
+    channels.append(_type_channel(present | missing))
     return SignalReference(
-        kind, name, Tag.NUMBER, len(tags), int(missing.sum()), tuple(channels), numeric, None
+        kind, name, Tag.NUMBER, len(tags), int(missing.sum()), tuple(channels), numeric, None, bins
     )
+
+
+def _type_channel(expected: np.ndarray[Any, np.dtype[np.bool_]]) -> ChannelReference:
+    """Share of cells of another type, or nested, from a mask of those which are not."""
+    return channel_reference("type", (~expected).astype(np.float64), binary=True)
 
 
 def _categorical_signal(
@@ -291,7 +332,10 @@ def _categorical_signal(
         channels.append(channel_reference("other", other, binary=True))
     channels.append(channel_reference("unseen", ((codes < 0) & complete).astype(np.float64), binary=True))
     channels.append(channel_reference("missing", missing[usable].astype(np.float64), binary=True))
-    return SignalReference(kind, name, tag, len(tags), int(missing.sum()), tuple(channels), None, table)
+    channels.append(_type_channel(usable))
+    size = min(kept, CATEGORY_BINS) + 1
+    bins = bin_reference(category_bins(codes, kept), size, range(size)) if len(codes) else None
+    return SignalReference(kind, name, tag, len(tags), int(missing.sum()), tuple(channels), None, table, bins)
 
 
 def category_ranks(table: CategoricalReference) -> F64:
@@ -340,24 +384,26 @@ def build_reference(
             f"a reference for {model} needs at least {ROWS_MIN} rows, got {rows}.",
             remedy="Give more rows; 20,000 or more are recommended.",
         )
-    signals = []
-    for column in sorted(columns, key=lambda c: (c.kind, c.name))[:FEATURES_MAX]:
-        counts = {tag: int((column.tags == tag).sum()) for tag in (Tag.NUMBER, Tag.STRING, Tag.BOOL)}
-        tag = max(counts, key=lambda t: (counts[t], -t))
-        if counts[tag] == 0:
-            continue  # never had a value: nothing to compare with
-        if tag is Tag.NUMBER:
-            signals.append(_numeric_signal(column.kind, column.name, column.tags, column.values))
-        else:
-            signals.append(
-                _categorical_signal(column.kind, column.name, column.tags, column.values, column.strings, tag)
-            )
+    chosen = sorted(columns, key=lambda c: (c.kind, c.name))[:FEATURES_MAX]
+    signals = [s for s in map(signal_reference, chosen) if s is not None]
     if not signals:
         raise MessageError(f"a reference for {model}: no column has a value.")
     first, last = int(times.min()), int(times.max())
     week_ms = 7 * 24 * 3600 * 1000
     rate = rows * week_ms / (last - first) if last > first else 0.0
-    return Reference(model, origin, rows, first, last, time_ordered, rate, tuple(signals))
+    traffic = rate_reference(times) if time_ordered else None
+    return Reference(model, origin, rows, first, last, time_ordered, rate, tuple(signals), traffic)
+
+
+def signal_reference(column: RawColumn) -> SignalReference | None:
+    """Freeze one column, rows in time order; None when it never had a value: nothing to compare with."""
+    counts = {tag: int((column.tags == tag).sum()) for tag in (Tag.NUMBER, Tag.STRING, Tag.BOOL)}
+    tag = max(counts, key=lambda t: (counts[t], -t))
+    if counts[tag] == 0:
+        return None
+    if tag is Tag.NUMBER:
+        return _numeric_signal(column.kind, column.name, column.tags, column.values)
+    return _categorical_signal(column.kind, column.name, column.tags, column.values, column.strings, tag)
 
 
 # --- JSON -------------------------------------------------------------------------------------------------
@@ -392,6 +438,8 @@ def _check(reference: Reference) -> None:
     """Refuse what would make the kernels read out of bounds or divide by nothing."""
     if not 1 <= len(reference.signals) <= FEATURES_MAX:
         raise MessageError(f"baseline of {reference.model}: {len(reference.signals)} signals.")
+    if reference.rate is not None and not check_rate(reference.rate):
+        raise MessageError(f"baseline of {reference.model}: the rate is out of range.")
     if (
         re.fullmatch(MODEL_ID_PATTERN, reference.model) is None
         or min(reference.rows, reference.rows_per_week) < 0
@@ -439,6 +487,19 @@ def _check(reference: Reference) -> None:
                 raise MessageError(f"{where}: categories are inconsistent.")
             if min(t.counts, default=0) < 0 or t.total < 0 or len(set(t.categories)) != len(t.categories):
                 raise MessageError(f"{where}: a category is there twice, or less than never.")
+        _check_bins(s, where)
+
+
+def _check_bins(s: SignalReference, where: str) -> None:
+    if s.bins is None:
+        return
+    if s.numeric is not None:
+        size = FINE + (s.numeric.atom is not None)
+    else:
+        size = min(s.categorical.kept, CATEGORY_BINS) + 1 if s.categorical is not None else 0
+    sound = all(0 <= c <= s.rows for c in s.bins.counts)
+    if len(s.bins.counts) != size or not sound or not 1.0 <= s.bins.design < math.inf:
+        raise MessageError(f"{where}: bins are inconsistent.")
 
 
 def _channel_names(s: SignalReference) -> list[list[str]]:
@@ -446,12 +507,12 @@ def _channel_names(s: SignalReference) -> list[list[str]]:
     n, t = s.numeric, s.categorical
     if s.tag is Tag.NUMBER and t is None:
         if n is None:
-            return [["missing"]]
+            return [["missing", "type"]]
         atom = [] if n.atom is None else [f"share[={n.atom:g}]"]
-        found = [["missing", *atom, "location", "spread"]]
-        return [*found, ["missing", *atom]] if atom else found
+        found = [["missing", *atom, "location", "spread", "range", "type"]]
+        return [*found, ["missing", *atom, "type"]] if atom else found
     if s.tag in (Tag.STRING, Tag.BOOL) and n is None and t is not None and t.shares <= len(t.categories):
         shares = [f"share[{name}]" for name in t.categories[: max(t.shares, 0)]]
         other = ["other"] if has_other(t) else []
-        return [["rank", "rank-spread", *shares, *other, "unseen", "missing"]]
+        return [["rank", "rank-spread", *shares, *other, "unseen", "missing", "type"]]
     return []

@@ -32,12 +32,16 @@ class Segment:
         return len(self.times)
 
 
-def segment_of(block: Block, lo: int, hi: int) -> Segment:
-    """Rows lo..hi of a block, copied."""
+def segment_of(block: Block, lo: int, hi: int, columns: Sequence[int] | None = None) -> Segment:
+    """Rows lo..hi of a block, copied; of all columns or of some."""
+    chosen = range(len(block.columns)) if columns is None else columns
+    rows = (
+        np.s_[:, lo:hi] if columns is None else np.ix_(np.asarray(chosen, dtype=np.int64), np.arange(lo, hi))
+    )
     return Segment(
-        tuple((c.kind, c.name, c.strings) for c in block.columns),
-        block.tags[:, lo:hi].copy(),
-        block.values[:, lo:hi].copy(),
+        tuple((c.kind, c.name, c.strings) for c in (block.columns[i] for i in chosen)),
+        block.tags[rows].copy(),
+        block.values[rows].copy(),
         block.event_time[lo:hi].copy(),
     )
 
@@ -97,11 +101,11 @@ class LearningRows:
     def __len__(self) -> int:
         return self._tail_rows + sum(len(s) for s in self.sealed)
 
-    def append(self, block: Block, lo: int, hi: int) -> None:
-        """Add rows lo..hi; segments are cut at SEGMENT_ROWS whatever the blocks are."""
+    def append(self, block: Block, lo: int, hi: int, columns: Sequence[int] | None = None) -> None:
+        """Add rows lo..hi, of all columns or of some; segments have SEGMENT_ROWS whatever the blocks have."""
         while lo < hi:
             take = min(hi - lo, SEGMENT_ROWS - self._tail_rows)
-            self._tail.append(segment_of(block, lo, lo + take))
+            self._tail.append(segment_of(block, lo, lo + take, columns))
             self._tail_rows += take
             lo += take
             if self._tail_rows == SEGMENT_ROWS:

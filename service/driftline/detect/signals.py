@@ -19,7 +19,8 @@ from driftline.detect.reference import (
     category_ranks,
     has_other,
 )
-from driftline.records import F64, U8, Block, Tag
+from driftline.detect.windows import Bins
+from driftline.records import F64, U8, Block, ColumnKind, Tag
 
 # New categories whose names are remembered for evidence; more of them share one "and others" code.
 NEW_CATEGORIES_MAX: Final = 64
@@ -65,6 +66,7 @@ class Layout:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
+        self.reference_id = reference.id  # a hash of all of it: once, not with every report
         self.signals: tuple[SignalReference, ...] = reference.signals
         self.channels: tuple[ChannelReference, ...] = tuple(c for s in self.signals for c in s.channels)
         self.signal_of_channel = np.repeat(
@@ -72,7 +74,9 @@ class Layout:
         )
         self.specs = np.zeros(len(self.signals), dtype=SIGNAL_SPEC)
         self.want_tag = np.array([s.tag for s in self.signals], dtype=np.uint8)
-        self.column_index = {(s.kind, s.name): i for i, s in enumerate(self.signals)}
+        self.column_index: dict[tuple[ColumnKind, str], int] = {
+            (s.kind, s.name): i for i, s in enumerate(self.signals)
+        }
         self._ranks: list[F64 | None] = []
         knots: list[tuple[F64, F64, F64]] = []
         channel = knot = 0
@@ -97,6 +101,9 @@ class Layout:
             if table is not None:
                 spec["n_shares"], spec["has_other"] = table.shares, has_other(table)
             self._ranks.append(None if table is None else category_ranks(table))
+        self.bins = Bins(self.signals)
+        self.frozen_signals = sum(not s.later for s in self.signals)  # later ones stand behind them
+        self.frozen_channels = sum(len(s.channels) for s in self.signals[: self.frozen_signals])
         empty = np.zeros(1)
         self.knot_q, self.knot_lo, self.knot_hi = (
             np.concatenate([k[i] for k in knots]) if knots else empty for i in range(3)
@@ -112,6 +119,10 @@ class Layout:
                 names = signal.categorical.categories
                 out.append(CategoryCodes({name: i for i, name in enumerate(names)}, len(names)))
         return out
+
+    def unknown_columns(self, block: Block) -> list[int]:
+        """Columns of a block that no signal reads."""
+        return [i for i, c in enumerate(block.columns) if (c.kind, c.name) not in self.column_index]
 
     def luts(self, block: Block, codes: list[CategoryCodes | None], lo: int, hi: int) -> Luts:
         """Tables for rows lo..hi of a block; new names used in these rows are remembered in ``codes``."""

@@ -19,7 +19,13 @@ from driftline.errors import MessageError, NewerFormatError
 Arrays = dict[str, Any]
 
 LAYOUTS: Final[Mapping[int, Mapping[str, np.dtype[Any]]]] = {
-    STATE_VERSION: {"plan": CHANNEL_PLAN, "state": CHANNEL_STATE, "warm": WARMUP},
+    STATE_VERSION: {
+        "plan": CHANNEL_PLAN,
+        "state": CHANNEL_STATE,
+        "warm": WARMUP,
+        "rate_plan": CHANNEL_PLAN,
+        "rate_state": CHANNEL_STATE,
+    },
 }
 
 # From the arrays of a shard in version n to those in version n + 1; a shard has some of them only.

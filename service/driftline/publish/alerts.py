@@ -6,14 +6,12 @@ same alert always gives the same bytes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
 from driftline.decide.outputs import Alert
-from driftline.errors import BugError
-from driftline.publish.text import printable, rfc3339
+from driftline.publish.text import json_bytes, printable, rfc3339
 from driftline.records import OutputRecord
 
 SPEC_VERSION: Final = "1.0"
@@ -30,12 +28,7 @@ def encode(alert: Alert) -> OutputRecord:
     Raises:
         BugError: the data is not JSON-ready (a NaN, an object), against the contract of ``decide.outputs``.
     """
-    try:
-        value = json.dumps(
-            dict(alert.data), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode()
-    except (TypeError, ValueError) as error:
-        raise BugError(f"alert {alert.id} of {alert.model} cannot be encoded: {error}") from error
+    value = json_bytes(alert.data, f"alert {alert.id} of {alert.model}")
     model = quote(alert.model, safe="")
     headers = (
         ("ce_specversion", SPEC_VERSION),

@@ -47,6 +47,15 @@ DerivedName = Literal[
     "driftline_type_mismatches_total",
     "driftline_signal_shift_sd",
     "driftline_signal_missing_ratio",
+    "driftline_psi",
+    "driftline_jensen_shannon_distance",
+    "driftline_hellinger_distance",
+    "driftline_l_infinity_distance",
+    "driftline_ks_distance",
+    "driftline_wasserstein_distance",
+    "driftline_chi_squared",
+    "driftline_later_features",
+    "driftline_plugin_alarms_total",
     "driftline_series_dropped",
     "driftline_scrape_duration_seconds",
 ]
@@ -107,6 +116,69 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         ("model", "signal"),
         "Share of the current window's events in which the signal is null or absent.",
         "A rise points to a broken join or a renamed field at the producer.",
+    ),
+    Metric(
+        "driftline_psi",
+        "gauge",
+        "no unit",
+        ("model", "signal"),
+        "Population stability index of the last full window against the reference, over the "
+        "reference's deciles (or categories).",
+        "Below 0.1 little has changed, above 0.25 much; the usual limits mean nothing for small "
+        "references, whose own noise is about 9 / rows.",
+    ),
+    Metric(
+        "driftline_jensen_shannon_distance",
+        "gauge",
+        "0-1",
+        ("model", "signal"),
+        "Jensen-Shannon distance (base 2) of the last full window to the reference, over deciles "
+        "or categories.",
+        "The same picture as PSI, but bounded: 1 means that nothing is in common.",
+    ),
+    Metric(
+        "driftline_hellinger_distance",
+        "gauge",
+        "0-1",
+        ("model", "signal"),
+        "Hellinger distance of the last full window to the reference, over deciles or categories.",
+        "Read it like the Jensen-Shannon distance.",
+    ),
+    Metric(
+        "driftline_l_infinity_distance",
+        "gauge",
+        "0-1",
+        ("model", "signal"),
+        "Largest change of the share of one decile or category in the last full window.",
+        "The report of the window says which one it is.",
+    ),
+    Metric(
+        "driftline_ks_distance",
+        "gauge",
+        "0-1",
+        ("model", "signal"),
+        "Kolmogorov-Smirnov distance of the last full window to the reference, over percentiles; "
+        "numeric signals only.",
+        "Its p-value, corrected for sample size and dependence, is in the report of the window.",
+    ),
+    Metric(
+        "driftline_wasserstein_distance",
+        "gauge",
+        "reference standard deviations",
+        ("model", "signal"),
+        "Wasserstein (earth mover's) distance of the last full window to the reference, divided "
+        "by its standard deviation; numeric signals only, values beyond the reference's range "
+        "count as its ends.",
+        "A shift of one standard deviation is 1; compare with `driftline_signal_shift_sd`, which "
+        "knows direction.",
+    ),
+    Metric(
+        "driftline_chi_squared",
+        "gauge",
+        "no unit",
+        ("model", "signal"),
+        "Chi-squared statistic of the last full window against the reference, over deciles or categories.",
+        "It grows with the window; its p-value is in the report of the window.",
     ),
     # --- models -----------------------------------------------------------------------------------------
     Metric(
@@ -176,6 +248,23 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         ("model",),
         "Cells of another type than in the reference, such as text in a numeric feature.",
         "A producer changed a type: correct it there, or promote a baseline built from the new data.",
+    ),
+    Metric(
+        "driftline_later_features",
+        "gauge",
+        "features",
+        ("model",),
+        "Features that are watched although they appeared after the reference was frozen; each was learned "
+        "from its first rows.",
+        "Promote a baseline that has them: until then they share a tenth of the budget of false alarms.",
+    ),
+    Metric(
+        "driftline_plugin_alarms_total",
+        "counter",
+        "alarms",
+        ("model",),
+        "Alarms of the detectors of river that `models.NAME.signals` names; they open no episode.",
+        "Nothing is known of how many are false. They stand in the alerts of their signal, as evidence.",
     ),
     Metric(
         "driftline_alerts_emitted_total",

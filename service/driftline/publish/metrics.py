@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 import driftline
 from driftline.decide.outputs import ModelView
+from driftline.detect.windows import NAMES
 from driftline.errors import BugError
 from driftline.publish.catalogue import (
     BY_NAME,
@@ -42,6 +43,13 @@ OTHER: Final = "__other__"  # where counts go beyond CHILDREN_MAX; no topic may 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MODEL_STATES: Final = ("queued", "learning", "warming", "active")
 SEVERITIES: Final = ("info", "warning", "critical")
+
+# Metric of a statistic of the last full window, by its place in ``SignalView.window``.
+WINDOW_METRICS: Final[dict[str, int]] = {
+    f"driftline_{name}": at
+    for at, name in enumerate(NAMES)
+    if name not in {"rows", "g", "degrees_of_freedom"}
+}
 
 LabelValues = tuple[str, ...]
 
@@ -243,7 +251,15 @@ def _derived(views: Sequence[ModelView], choice: Choice) -> dict[str, list[tuple
             if signal.severity is not None:
                 firing[signal.severity] = firing.get(signal.severity, 0) + 1
     models = choice.models
-    return {
+    windows: dict[str, list[tuple[LabelValues, float]]] = {
+        name: [
+            ((m, s.name), s.window[at]) for m, s in choice.signals if s.window and math.isfinite(s.window[at])
+        ]
+        for name, at in WINDOW_METRICS.items()
+    }
+    return windows | {
+        "driftline_plugin_alarms_total": [((v.model,), float(v.plugin_alarms)) for v in models],
+        "driftline_later_features": [((v.model,), float(v.later_features)) for v in models],
         "driftline_signals_firing": [((s,), float(n)) for s, n in firing.items()],
         "driftline_models": [((s,), float(n)) for s, n in states.items()],
         "driftline_alert_active": [(key, 1.0) for key in choice.firing],

@@ -1,7 +1,7 @@
 """Which signals get series of their own on /metrics: a pure choice under a hard cap.
 
 The cap always wins. In order: one series for each open episode (worst first), the models' own series (whole
-models only, those with open episodes first), then two series a signal: open episodes, signals shown within
+models only, those with open episodes first), then the series of signals: open episodes, signals shown within
 the last hour, then the largest shifts. No clock here: ``now`` is an argument.
 """
 
@@ -15,8 +15,9 @@ from typing import Final
 from driftline.decide.outputs import ModelView, SignalView
 
 STICKY_SECONDS: Final = 3_600.0  # a graph of an hour keeps its lines
-SERIES_PER_MODEL: Final = 7  # state, last event, rows, opened, resolved, dismissed, mismatches
-SERIES_PER_SIGNAL: Final = 2  # shift, missing ratio
+# State, last event, rows, opened, resolved, dismissed, mismatches, later features, alarms of plug-ins.
+SERIES_PER_MODEL: Final = 9
+SERIES_PER_SIGNAL: Final = 9  # shift, missing ratio, seven statistics of the last window
 _SEVERITY_ORDER: Final = {"critical": 0, "warning": 1, "info": 2}
 
 SignalKey = tuple[str, str]  # (model, signal)

@@ -1,10 +1,14 @@
-"""Text from outside made safe to show (one line, no control or bidi characters), and times as text."""
+"""Text from outside made safe to show (one line, no control or bidi characters), times and data as text."""
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from driftline.errors import BugError
 
 VALUE_CHARS_MAX: Final = 128  # of one value in a log line: enough for any name, too little to flood a log
 ELLIPSIS: Final = "…"
@@ -12,6 +16,19 @@ ELLIPSIS: Final = "…"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Control, format (bidi overrides, zero width), surrogate, line and paragraph separators.
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def json_bytes(data: Mapping[str, object], what: str) -> bytes:
+    """The JSON of an output's data: the same data always gives the same bytes.
+
+    Raises:
+        BugError: it is not JSON-ready (a NaN, an object), against the contract of ``decide.outputs``; names
+            ``what``.
+    """
+    try:
+        return json.dumps(dict(data), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
+        raise BugError(f"{what} cannot be encoded: {error}") from error
 
 
 def printable(text: str, chars_max: int = VALUE_CHARS_MAX) -> str:

@@ -25,7 +25,7 @@ from driftline import clients
 from driftline.config import CheckpointSettings, Settings
 from driftline.decide.outputs import Checkpoint
 from driftline.errors import ExitCode, FatalError
-from driftline.publish import alerts
+from driftline.publish import alerts, reports
 from driftline.publish.metrics import Metrics
 from driftline.records import OutputRecord
 
@@ -62,18 +62,23 @@ class Encoded:
 
     rows: tuple[tuple[bytes, bytes | None], ...]  # key and value of state rows; no value: a tombstone
     alerts: tuple[OutputRecord, ...]
+    reports: tuple[OutputRecord, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes of keys and values."""
         rows = sum(len(key) + len(value or b"") for key, value in self.rows)
-        return rows + sum(len(record.value) for record in self.alerts)
+        return rows + sum(len(record.value) for record in (*self.alerts, *self.reports))
 
 
 def encode(checkpoint: Checkpoint) -> Encoded:
     """Bytes of a checkpoint; runs in a thread, on arrays copied at the barrier."""
     rows = tuple(record for row in checkpoint.state for record in row.records())
-    return Encoded(rows, tuple(alerts.encode(alert) for alert in checkpoint.alerts))
+    return Encoded(
+        rows,
+        tuple(alerts.encode(alert) for alert in checkpoint.alerts),
+        tuple(reports.encode(report) for report in checkpoint.reports),
+    )
 
 
 class Committer:
@@ -83,6 +88,7 @@ class Committer:
         self._partition = partition
         self._state = settings.topics.name("state")
         self._alerts = settings.topics.name("alerts")
+        self._reports = settings.topics.name("reports")
         self._producer = AIOKafkaProducer(
             **clients.client_options(settings.kafka),
             transactional_id=f"{settings.topics.prefix}-{settings.group}-{partition}",
@@ -108,9 +114,10 @@ class Committer:
             await producer.send(self._state, value, key=key, partition=self._partition)
             for key, value in encoded.rows
         ]
-        for record in encoded.alerts:
-            headers = list(record.headers)
-            sent.append(await producer.send(self._alerts, record.value, key=record.key, headers=headers))
+        for topic, records in ((self._alerts, encoded.alerts), (self._reports, encoded.reports)):
+            for record in records:
+                headers = list(record.headers)
+                sent.append(await producer.send(topic, record.value, key=record.key, headers=headers))
         # aiokafka's commit returns normally although a send failed (seen): look at each of them first.
         await asyncio.gather(*sent)
         await producer.commit_transaction()
@@ -248,4 +255,5 @@ def _failed(number: int, error: Exception) -> FatalError:
 
 
 def _alert_labels(data: Mapping[str, Any]) -> dict[str, str]:
-    return {"state": str(data.get("state", "unknown")), "severity": str(data.get("severity", "unknown"))}
+    event = str(data.get("type", "unknown")).rpartition(".")[2]
+    return {"state": event, "severity": str(data.get("severity", "unknown"))}

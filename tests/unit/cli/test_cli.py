@@ -239,7 +239,7 @@ def test_replay_as_json(events: Path) -> None:
     assert summary["rows"] == 12_000
     assert summary["accepted"] == 11_999
     assert summary["rejected"] == {"syntax": 1}
-    assert summary["alerts"] == {"opened": 1, "resolved": 0}
+    assert summary["alerts"] == {"opened": 1, "updated": 0, "resolved": 0}
     assert summary["rows_per_second"] > 0
     other = run("replay", "-", "--json", "--batch", "777", stdin=events.read_text())
     assert [json.loads(line) for line in other.stdout.splitlines()[:-1]] == lines

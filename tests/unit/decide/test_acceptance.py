@@ -5,14 +5,19 @@ Seeds and bounds were fixed beforehand by an independent experiment; they are no
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from driftline.decide.policy import plan_channel
 from driftline.detect.kernels import new_state, run_block
 from driftline.detect.kernels.state import KIND_OPEN, KIND_RESOLVE
 from driftline.detect.reference import NumericReference, channel_reference, mid_pit, numeric_knots
 from driftline.records import F64
+from harness.decisions import block, file_reference, new_model, run
 from quality.streams import autoregressive
 
 RUN_LENGTH = 1e7
@@ -163,3 +168,51 @@ def test_scale_does_not_matter(transform: object) -> None:
     plain = location(reference, live)
     assert plain
     assert location(transform(reference), transform(live)) == plain  # type: ignore[operator]
+
+
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(st.integers(0, 10_000), st.sampled_from(["normal", "counts", "zeros"]))
+def test_scale_does_not_matter_to_a_model(seed: int, kind: str) -> None:
+    """D 2 through the whole model: times 1e-6, times 1e6 and exp give the same alerts at the same rows.
+
+    Values have two decimals, so that the reference has few enough of them for exact knots.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw(n: int, shift: float) -> F64:
+        x = rng.normal(shift, 1, n) if kind != "counts" else rng.poisson(4 + 2 * shift, n).astype(np.float64)
+        if kind == "zeros":
+            x = np.where(rng.random(n) < 0.6, 0.0, np.abs(x))
+        return np.asarray(np.round(np.clip(x, -6, 30), 1), dtype=np.float64)
+
+    known, live = draw(4_000, 0.0), np.concatenate([draw(9_000, 0.0), draw(9_000, 0.8), draw(9_000, 0.0)])
+
+    def events(transform: Callable[[F64], F64]) -> list[tuple[int, str, object]]:
+        model = new_model(file_reference({"x": transform(known)}), window_rows=2_000)
+        found = run(model, block({"x": transform(live)}))
+        return [(a.row, a.type, str(a.data["channel"]).partition("[")[0]) for a in found]
+
+    plain = events(lambda v: v)
+    assert plain
+    for transform in (lambda v: v * 1e-6, lambda v: v * 1e6, np.exp):
+        assert events(transform) == plain
+
+
+def test_any_cut_gives_the_same_events() -> None:
+    """D 13: one channel whole, and in runs of random length with the state carried over."""
+    rng = np.random.default_rng(13)
+    reference = rng.normal(size=5_000)
+    n = numeric(reference)
+    live = mid_pit(n, np.concatenate([rng.normal(level, 1, 12_000) for level in (0, 1, 0)]))
+    ref = channel_reference("location", mid_pit(n, reference), binary=False)
+    plan = plan_channel(ref, sources=10, run_length=1e5, min_duration=0, tolerance=0.05)
+    times = np.arange(len(live), dtype=np.int64)
+    whole = run_block(live.reshape(1, -1), times, 0, len(live), plan, new_state(1))
+    assert {int(k) for k in whole["kind"]} >= {KIND_OPEN, KIND_RESOLVE}
+    state, parts, lo = new_state(1), [], 0
+    while lo < len(live):
+        hi = min(len(live), lo + int(rng.integers(1, 900)))
+        state = np.frombuffer(state.tobytes(), state.dtype).copy()  # a snapshot and its restore
+        parts.append(run_block(live.reshape(1, -1), times, lo, hi, plan, state))
+        lo = hi
+    assert np.concatenate(parts).tobytes() == whole.tobytes()

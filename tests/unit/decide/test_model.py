@@ -62,7 +62,7 @@ def state_bytes(model: Model) -> bytes:
 
 def test_one_change_is_one_episode() -> None:
     """Opened after row 10,000, resolved after row 20,000, on the right signal, with words and evidence."""
-    opened, resolved = run(new_model(REFERENCE), DRIFTING)
+    opened, _, resolved = run(new_model(REFERENCE), DRIFTING)
     assert (opened.type, opened.signal) == ("driftline.alert.opened", "age")
     assert 10_000 <= opened.row < 10_300
     assert (resolved.type, resolved.data["opened_at"]) == ("driftline.alert.resolved", opened.data["time"])
@@ -75,6 +75,48 @@ def test_one_change_is_one_episode() -> None:
     evidence = opened.data["evidence"]
     assert isinstance(evidence, list)
     assert {"e-detector"} <= {d["name"] for d in evidence[0]["detectors"]}
+
+
+def test_the_effect_is_restated_after_one_window() -> None:
+    """The second word on an episode: the same episode, not worth waking anyone, less than at the opening."""
+    opened, updated, resolved = run(new_model(REFERENCE), DRIFTING)
+    assert (updated.type, updated.data["state"]) == ("driftline.alert.updated", "open")
+    assert [a.data["sequence"] for a in (opened, updated, resolved)] == [0, 1, 2]
+    assert [a.data["page"] for a in (opened, updated, resolved)] == [True, False, False]
+    assert len({a.id for a in (opened, updated, resolved)}) == 3
+    update, evidence = updated.data["update"], updated.data["evidence"]
+    assert isinstance(update, dict)
+    assert isinstance(evidence, list)
+    assert update["reason"] == "restated"
+    assert 4_096 <= updated.row - opened.row < 4_096 + 300
+    # A shift of one standard deviation: u has a mean of Phi(1 / sqrt 2) = .760, and .25 is left of the bias.
+    assert evidence[0]["current_mean"] == pytest.approx(0.760, abs=0.015)
+    assert evidence[0]["opened_at"] == opened.data["time"]
+    assert {d["name"] for d in evidence[0]["detectors"]} >= {"e-detector"}
+    assert [e["channel"] for e in evidence] == ["location", "spread"]
+    assert "; over a whole window: shift +0.2" in str(updated.data["summary"])
+
+
+@pytest.mark.parametrize(
+    ("second", "page", "words"),
+    [
+        (53.0, True, "has drifted further: shift +0.2"),
+        (35.0, True, "has turned round: shift -0."),
+        (42.5, False, "has come closer to the reference: shift +0.0"),
+    ],
+)
+def test_a_drift_that_moves_is_told_again(second: float, page: bool, words: str) -> None:
+    """Once a level; it pages when the change turned round or grew by half, not when it shrank."""
+    rng = np.random.default_rng(5)
+    age = np.concatenate([rng.normal(level, 12, 12_000) for level in (41, 46, second)])
+    rows = block({"age": age, "country": countries(36_000, [0.4, 0.3, 0.2, 0.1])})
+    alerts = [a for a in run(new_model(REFERENCE), rows) if a.signal == "age"]
+    moved = [a for a in alerts if a.data.get("update", {}).get("reason") == "moved"]  # type: ignore[attr-defined]
+    assert [a.type for a in alerts][:2] == ["driftline.alert.opened", "driftline.alert.updated"]
+    assert len(moved) == 1
+    assert moved[0].data["page"] is page
+    assert words in str(moved[0].data["summary"])
+    assert 24_000 + 2_048 <= moved[0].row < 24_000 + 3 * 4_096
 
 
 @pytest.mark.parametrize("size", [1, 100, 777, 4_096, 10_001])
@@ -122,7 +164,7 @@ def test_a_reference_is_learned_from_the_first_rows_whatever_the_cuts() -> None:
     assert whole.actor.detection is not None
     assert whole.actor.detection.layout.reference.rows == 5_000
     assert got == expected
-    assert [a.data["state"] for a in expected][:2] == ["open", "resolved"]
+    assert [a.type.rpartition(".")[2] for a in expected][:3] == ["opened", "updated", "resolved"]
     assert "than in the first 5,000 events" in str(expected[0].data["summary"])
     assert state_bytes(other) == state_bytes(whole)
 

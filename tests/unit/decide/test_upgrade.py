@@ -54,9 +54,9 @@ def test_stored_state_goes_on_as_if_never_stopped(
         "active": "active", "learning": "learning", "warming": "warming"
     }  # fmt: skip
     assert shown(golden.go_on(run, golden.CUT, golden.END)) == shown(after)
-    assert [alert.type.rpartition(".")[2] for alert in before] == ["opened", "opened"]
+    assert [alert.type.rpartition(".")[2] for alert in before] == ["opened"] * 2 + ["updated"] * 2
     assert {(alert.model, alert.type.rpartition(".")[2]) for alert in after} == {
-        ("active", "resolved"), ("active", "opened"), ("warming", "opened")
+        ("active", "resolved"), ("active", "updated"), ("active", "opened"), ("warming", "opened")
     }  # fmt: skip
     assert {v.state for v in run.views()} == {"active"}
 

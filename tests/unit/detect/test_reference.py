@@ -71,9 +71,11 @@ def test_zero_inflated_feature_splits_its_atom() -> None:
         "share[=0]",
         "location",
         "spread",
+        "range",
+        "type",
     ]
     constant = reference(column("x", np.ones(5_000))).signals[0]
-    assert [c.name for c in constant.channels] == ["missing", "share[=1]"]
+    assert [c.name for c in constant.channels] == ["missing", "share[=1]", "type"]
 
 
 def test_categories_come_from_the_first_half() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from driftline.publish import commands, rejects
+from driftline.publish import commands, rejects, reports
 from driftline.records import Reject, RejectCode, Source
 
 SCHEMAS = Path(__file__).parents[3] / "schemas"
-NAMES = ("alert", "reject", "command")
+NAMES = ("alert", "report", "reject", "command")
 EXAMPLES = [
     pytest.param(name, path, id=f"{name}-{path.parent.name}-{path.stem}")
     for name in NAMES
@@ -79,12 +79,13 @@ def closed(schema: Any) -> Any:
     return [closed(item) for item in schema] if isinstance(schema, list) else schema
 
 
-def test_alerts_of_the_pipeline_fit(tmp_path: Path) -> None:
-    """Real alerts, opened and resolved, numeric and categorical, have the described properties only."""
+def test_alerts_and_reports_of_the_pipeline_fit() -> None:
+    """Real alerts and reports, numeric and categorical, have the described properties only."""
     from driftline.config import load_settings
     from driftline.decide.replay import Replay
 
-    replay = Replay(load_settings(None, ingest={"discover_models": True}, detection={"learning_rows": 600}))
+    detection = {"learning_rows": 600, "window_rows": 1_000}
+    replay = Replay(load_settings(None, ingest={"discover_models": True}, detection=detection))
     lines = []
     for i in range(6_000):
         drifted = 1_500 <= i < 3_000
@@ -95,8 +96,14 @@ def test_alerts_of_the_pipeline_fit(tmp_path: Path) -> None:
         event = {"model": "m", "time": 1_795_000_000_000 + i * 1000, "features": features}
         lines.append(json.dumps(event).encode())
     alerts = replay.feed(lines)
-    assert {alert.type for alert in alerts} == {"driftline.alert.opened", "driftline.alert.resolved"}
+    events = {alert.type.rpartition(".")[2] for alert in alerts}
+    assert events == {"opened", "updated", "resolved"}
     assert {alert.signal for alert in alerts} == {"age", "land"}
     strict = jsonschema.Draft202012Validator(closed(validator("alert").schema))
     for alert in alerts:
         strict.validate(dict(alert.data))
+    windows = replay.partition.take_reports()
+    assert len(windows) == 5
+    strict = jsonschema.Draft202012Validator(closed(validator("report").schema))
+    for report in windows:
+        strict.validate(json.loads(reports.encode(report).value))

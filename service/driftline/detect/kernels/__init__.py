@@ -28,6 +28,7 @@ from driftline.detect.kernels.state import (
     new_state,
     new_warmup,
 )
+from driftline.detect.kernels.windows import count_window, window_statistics
 
 __all__ = [
     "CHANNEL_PLAN",
@@ -37,6 +38,7 @@ __all__ = [
     "STATE_VERSION",
     "WARMUP",
     "compile_all",
+    "count_window",
     "derive_channels",
     "new_plan",
     "new_state",
@@ -46,6 +48,7 @@ __all__ = [
     "tau_live",
     "update_recent",
     "warm_channels",
+    "window_statistics",
 ]
 
 
@@ -76,6 +79,8 @@ def _signatures() -> dict[Any, tuple[Any, ...]]:
         page_hinkley_run: (rf1, state, f8, f8, i1),
         e_detector_run: (rf1, plan, state, f8, i1),
         pit_run: (rf1, rf1, rf1, rf1, f1),
+        count_window: (rf2, rf2, i8, i8, _array(SIGNAL_SPEC, readonly=True), ri8, i1, i1),
+        window_statistics: (ri8, ri8, ri8, ri8, rf1, ri8, ru1, f2),
     }
 
 

@@ -1,13 +1,13 @@
 """From the cells of a block to the channels of a model's signals.
 
 Owns: DECISIONS A, "Reference", as a map from (tag, value) to channel values. Channel order of a numeric
-signal: missing, [share of the atom], [location, spread]; of a categorical one: rank, rank-spread, shares,
-[other], unseen, missing. NaN means "this row does not feed this channel". Every output depends on its own row
-only, so any cut of the rows gives the same values. Must not know: detectors, names, dictionaries of strings
-(they come as lookup tables of the block).
+signal: missing, [share of the atom], [location, spread, range], type; of a categorical one: rank,
+rank-spread, shares, [other], unseen, missing, type. NaN means "this row does not feed this channel". Every
+output depends on its own row only, so any cut of the rows gives the same values. Must not know: detectors,
+names, dictionaries of strings (they come as lookup tables of the block).
 
 Cells: the wanted tag is a value. ABSENT, NULL and INVALID are missing: missing = 1, every other channel NaN.
-NESTED and tags of another type feed no channel at all, also not ``missing``, and are counted.
+NESTED and tags of another type are 1 in ``type`` and feed no other channel, also not ``missing``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def _fill_absent(y: F64, first: int, count: int, missing: int, x: F64, lo: int, 
     """The whole column is absent from the block: every row is missing."""
     for c in range(first, first + count):
         value = 1.0 if c == missing else math.nan
+        if c == first + count - 1:
+            value = 0.0  # type
         for i in range(lo, hi):
             y[c, i] = value
     for i in range(lo, hi):
@@ -51,6 +53,7 @@ def _numeric_block(
 ) -> int:
     """Missing and atom channels of rows start..start+n; buf[:n] = values for the PIT. Returns mismatches."""
     first = spec["first_channel"]
+    kind = first + spec["n_channels"] - 1
     has_atom = spec["has_atom"] != 0
     atom = spec["atom"]
     strange = 0
@@ -66,19 +69,23 @@ def _numeric_block(
             x[start + j] = v
             buf[j] = v + 0.0  # the PIT wants no -0.0
             y[first, start + j] = 0.0
+            y[kind, start + j] = 0.0
     else:
         for j in range(n):
             i = start + j
             tag = tags[i]
             v = math.nan
             absent = 0.0
+            other = 0.0
             if tag == want:
                 v = values[i]
             elif tag == _ABSENT or tag == _NULL or tag == _INVALID:
                 absent = 1.0
             else:
                 absent = math.nan
+                other = 1.0
                 strange += 1
+            y[kind, i] = other
             x[i] = v
             buf[j] = v + 0.0
             y[first, i] = absent
@@ -113,6 +120,8 @@ def _numeric(
             for j in range(n):
                 y[at, start + j] = u[j]
                 y[at + 1, start + j] = abs(2.0 * u[j] - 1.0)
+                # A knot has 0 < u < 1: just 0 or 1 is out of the reference's range. NaN stays NaN.
+                y[at + 2, start + j] = 1.0 if u[j] == 0.0 or u[j] == 1.0 else 0.0 * u[j]
     return strange
 
 
@@ -146,14 +155,17 @@ def _categorical(
                 y[end, i] = 1.0 if f & LUT_OTHER else 0.0
             y[unseen, i] = 1.0 if f & LUT_UNSEEN else 0.0
             y[missing, i] = 0.0
+            y[missing + 1, i] = 0.0
         else:
             x[i] = math.nan
             for c in range(first, missing):
                 y[c, i] = math.nan
             if tag == _ABSENT or tag == _NULL or tag == _INVALID:
                 y[missing, i] = 1.0
+                y[missing + 1, i] = 0.0
             else:
                 y[missing, i] = math.nan
+                y[missing + 1, i] = 1.0
                 strange += 1
     return strange
 
@@ -198,7 +210,7 @@ def derive_channels(
         if col < 0:
             first = spec["first_channel"]
             count = spec["n_channels"]
-            missing = first if spec["kind"] == SIGNAL_NUMERIC else first + count - 1
+            missing = first if spec["kind"] == SIGNAL_NUMERIC else first + count - 2
             _fill_absent(y, first, count, missing, x[s], lo, hi)
         elif spec["kind"] == SIGNAL_NUMERIC:
             a = spec["knot_start"]

@@ -1,7 +1,7 @@
 """The engine: channel values in, findings out; one call a block.
 
-Owns: DECISIONS A, "Update", items 1 to 4 without the ``update`` rule. A channel is OK, PENDING (ADWIN or
-Page-Hinkley alarmed; a fresh e-value decides) or OPEN (waiting for its rolling window to come home).
+Owns: docs/decisions.md, "Thresholds" and "Updates". A channel is OK, PENDING (ADWIN or Page-Hinkley alarmed;
+a fresh e-value decides) or OPEN (waiting for its rolling window to come home; reported again when it moves).
 Invariants: state and findings are the same for any cut of the rows, because everything that crosses a cut is
 in CHANNEL_STATE and sums run in row order; an update gives at most one finding, hence a segment of r rows
 gives at most r. Must not know: signals, episodes of signals, budgets, clocks.
@@ -37,6 +37,7 @@ from driftline.detect.kernels.state import (
     KIND_DISMISSED,
     KIND_OPEN,
     KIND_RESOLVE,
+    KIND_UPDATE,
     LANES_MAX,
     RING,
     SOURCE_ADWIN,
@@ -127,6 +128,8 @@ def _emit(
     out["adwin_bound"] = rec["alarm_bound"] if source & SOURCE_ADWIN else math.nan
     out["ph_stat"] = rec["alarm_ph"] if source & SOURCE_PH else math.nan
     out["updates"] = updates
+    out["reported"] = math.nan
+    out["restated"] = 0
 
 
 @jit
@@ -142,12 +145,36 @@ def _rescale(plan: Any, m: int, v: F64, z: F64) -> None:
 
 
 @jit
+def _moved(plan: Any, rec: Any, mean: float) -> bool:
+    """Whether the window mean of an OPEN channel has to be reported again.
+
+    The effect at opening is biased upward (it was chosen for being large): it is restated after one window.
+    Then at most once a window, when the mean moved by max(report_band, half of the effect reported), and the
+    halves of the window agree, so that no step half-way through a window is reported as a level.
+    """
+    if rec["report_n"] == 0:
+        return True
+    if rec["open_n"] - rec["report_n"] < plan["window"]:
+        return False
+    if abs(mean - rec["reported"]) < max(plan["report_band"], 0.5 * abs(rec["reported"] - plan["mu0"])):
+        return False
+    old, new = 0.0, 0.0
+    done = rec["ring_n"]
+    for k in range(done, done + RING // 2):
+        old += rec["ring"][k % RING]
+        new += rec["ring"][(k + RING // 2) % RING]
+    gap = abs(new - old) / (RING // 2 * plan["bucket"])
+    agree: bool = gap <= max(plan["report_band"], 0.25 * abs(mean - plan["mu0"]))
+    return agree
+
+
+@jit
 def _while_open(
     channel: int, plan: Any, rec: Any, row: int, updates: int, findings: Any, n_found: int
 ) -> int:  # fmt: skip
-    """An OPEN channel at the end of a sub-bucket: has its window come home? Returns n_found.
+    """An OPEN channel at the end of a sub-bucket: has its window come home, or moved? Returns n_found.
 
-    Then e-SR starts from zero, and so does the run of high M.
+    Home: e-SR starts from zero, and so does the run of high M.
     """
     mean = _window_mean(rec["ring"], rec["ring_n"], plan["bucket"])
     if rec["side"] > 0:
@@ -156,6 +183,16 @@ def _while_open(
         home = plan["mu0"] - mean <= plan["exit_band"] and mean <= plan["null_high"]
     rec["below"] = rec["below"] + 1 if home else 0
     if rec["below"] < plan["hold"]:
+        if not home and _moved(plan, rec, mean):
+            _emit(
+                findings[n_found], row, channel, KIND_UPDATE, 0, rec["low_time"], rec["low_n"],
+                rec["low_sum"], mean, math.nan, math.nan, rec, updates,
+            )  # fmt: skip
+            findings[n_found]["reported"] = rec["reported"]
+            findings[n_found]["restated"] = 1 if rec["report_n"] == 0 else 0
+            rec["reported"] = mean
+            rec["report_n"] = rec["open_n"]
+            n_found += 1
         return n_found
     _emit(
         findings[n_found], row, channel, KIND_RESOLVE, 0, rec["low_time"], rec["low_n"], rec["low_sum"],
@@ -247,6 +284,8 @@ def _transition(
         rec["side"] = 1 if total / count >= plan["mu0"] else -1
         rec["open_n"] = 0
         rec["below"] = 0
+        rec["report_n"] = 0
+        rec["reported"] = total / count
     window = _window_mean(rec["ring"], rec["ring_n"], plan["bucket"])
     _emit(
         findings[n_found], row, channel, kind, source, time, count, total, window, evidence, q, rec, updates

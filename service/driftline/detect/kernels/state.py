@@ -33,6 +33,7 @@ STATUS_OPEN: Final = 2
 KIND_OPEN: Final = 1
 KIND_RESOLVE: Final = 2
 KIND_DISMISSED: Final = 4
+KIND_UPDATE: Final = 8
 
 SOURCE_ESR: Final = 1
 SOURCE_ADWIN: Final = 2
@@ -70,6 +71,7 @@ CHANNEL_PLAN: Final = np.dtype(
         ("null_low", _f8),  # ... and not beyond the widened null on the other side
         ("null_high", _f8),
         ("hold", _i8),  # ... at this many consecutive sub-bucket ends
+        ("report_band", _f8),  # an open channel is reported again when its window mean moved by this much
         ("z_raw", _i1),  # 1 = z is y exactly
         ("ph_input_z", _i1),  # 1 = Page-Hinkley consumes z, else y
         ("use_esr", _i1),
@@ -103,6 +105,8 @@ CHANNEL_STATE: Final = np.dtype(
         ("bucket_n", _i8),
         ("open_n", _i8),  # updates since opening (the opening one not counted)
         ("below", _i8),  # consecutive sub-bucket ends inside the exit band
+        ("reported", _f8),  # mean that was last reported of an open channel
+        ("report_n", _i8),  # open_n at that report; 0 = the opening, not restated yet
         ("alarm_stat", _f8),  # |difference of means| of ADWIN's last alarm while OK or PENDING
         ("alarm_bound", _f8),  # its epsilon cut
         ("alarm_ph", _f8),  # Page-Hinkley's statistic at its last alarm while OK or PENDING
@@ -144,9 +148,11 @@ FINDING: Final = np.dtype(
         ("adwin_bound", _f8),  # and its epsilon cut
         ("ph_stat", _f8),  # Page-Hinkley's statistic above ph_lambda; NaN unless bit 4 of source
         ("updates", _i8),  # n of the channel at this row
-        ("kind", _i1),  # 1 open, 2 resolve, 4 dismissed
-        ("source", _i1),  # bit mask: 1 e-SR, 2 ADWIN, 4 Page-Hinkley; 0 for a resolution
-        ("pad", _i1, (6,)),
+        ("reported", _f8),  # of an update: the mean reported before; else NaN
+        ("kind", _i1),  # 1 open, 2 resolve, 4 dismissed, 8 update
+        ("source", _i1),  # bit mask: 1 e-SR, 2 ADWIN, 4 Page-Hinkley; 0 for a resolution or an update
+        ("restated", _i1),  # 1 = the first update of an opening: its effect, after one window
+        ("pad", _i1, (5,)),
     ],
     align=True,
 )
@@ -217,5 +223,6 @@ def new_plan(n: int) -> Records:
     plan["bucket"] = 256
     plan["window"] = 4096
     plan["hold"] = 5
+    plan["report_band"] = np.inf
     plan["null_high"] = 1.0
     return plan

@@ -70,9 +70,9 @@ class Setup:
 
     def __init__(self) -> None:
         specs = np.zeros(3, kernels.SIGNAL_SPEC)
-        specs[0] = (0.0, 0, 4, 0, 3, 0, 0, 1, 1, 0)
-        specs[1] = (0.0, 4, 7, 0, 0, 2, 1, 0, 0, 1)
-        specs[2] = (0.0, 11, 5, 0, 0, 1, 1, 0, 0, 0)
+        specs[0] = (0.0, 0, 6, 0, 3, 0, 0, 1, 1, 0)
+        specs[1] = (0.0, 6, 8, 0, 0, 2, 1, 0, 0, 1)
+        specs[2] = (0.0, 14, 6, 0, 0, 1, 1, 0, 0, 0)
         self.specs = specs
         self.knots = (np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.5, 0.75]), np.array([0.25, 0.75, 1.0]))
         # Categories of signal 1: a, b kept; c other; d unseen. Of signal 2: false, true.
@@ -92,7 +92,7 @@ class Setup:
         tag, value = np.array(tags, np.uint8), np.array(values)
         tag.flags.writeable = value.flags.writeable = False
         n = tag.shape[1]
-        self.y, self.x = np.full((16, n), -7.0), np.full((3, n), -7.0)
+        self.y, self.x = np.full((20, n), -7.0), np.full((3, n), -7.0)
         self.mismatches = np.zeros(3, np.int64)
         kernels.derive_channels(
             tag, value, np.array(columns, np.int32), self.specs, *self.knots, *self.tables, self.want, lo, hi,
@@ -110,8 +110,17 @@ def test_numeric_cells() -> None:
     np.testing.assert_array_equal(s.y[1], [1, 0, 0] + [NAN] * 5)
     np.testing.assert_array_equal(s.y[2], [NAN, 0.625, 0.75] + [NAN] * 5)
     np.testing.assert_array_equal(s.y[3], [NAN, 0.25, 0.5] + [NAN] * 5)
+    np.testing.assert_array_equal(s.y[4], [NAN, 0, 0] + [NAN] * 5)
+    np.testing.assert_array_equal(s.y[5], [0, 0, 0, 0, 0, 0, 1, 1])
     np.testing.assert_array_equal(s.x[0], [0, 2, 2.5] + [NAN] * 5)
     assert s.mismatches.tolist() == [2, 0, 0]
+
+
+def test_values_out_of_the_range_of_the_reference() -> None:
+    """Beyond the first and the last knot, not on them; the atom is no question of range."""
+    s = Setup()
+    s.run([[Tag.NUMBER] * 6], [[0.99, 1.0, 3.0, 3.01, 0.0, -5.0]], [0, -1, -1], 0, 6)
+    np.testing.assert_array_equal(s.y[4], [1, 0, 0, 1, NAN, 1])
 
 
 @pytest.mark.parametrize("tags", [[Tag.NUMBER, Tag.NUMBER], [Tag.NUMBER, Tag.NULL]])
@@ -138,24 +147,27 @@ def test_categorical_and_boolean_cells() -> None:
         [0, 0, 1, 0, NAN, NAN],
         [0, 0, 0, 1, NAN, NAN],
         [0, 0, 0, 0, 1, NAN],
+        [0, 0, 0, 0, 0, 1.0],
     ]
-    np.testing.assert_allclose(s.y[4:11], want, atol=1e-15)
+    np.testing.assert_allclose(s.y[6:14], want, atol=1e-15)
     np.testing.assert_array_equal(s.x[1], [10, 11, 12, -1, NAN, NAN])
-    np.testing.assert_allclose(s.y[11:13], [[0.4, 0.9, *[NAN] * 4], [0.2, 0.8, *[NAN] * 4]], atol=1e-15)
-    np.testing.assert_array_equal(s.y[13], [0, 1, *[NAN] * 4])
-    np.testing.assert_array_equal(s.y[14], [0, 0, *[NAN] * 4])
-    np.testing.assert_array_equal(s.y[15], [0, 0, NAN, 1, 1, NAN])
+    np.testing.assert_allclose(s.y[14:16], [[0.4, 0.9, *[NAN] * 4], [0.2, 0.8, *[NAN] * 4]], atol=1e-15)
+    np.testing.assert_array_equal(s.y[16], [0, 1, *[NAN] * 4])
+    np.testing.assert_array_equal(s.y[17], [0, 0, *[NAN] * 4])
+    np.testing.assert_array_equal(s.y[18], [0, 0, NAN, 1, 1, NAN])
+    np.testing.assert_array_equal(s.y[19], [0, 0, 1, 0, 0, 1])
     np.testing.assert_array_equal(s.x[2], [0, 1, *[NAN] * 4])
     assert s.mismatches.tolist() == [0, 1, 2]
 
 
 def test_an_absent_column_is_missing_and_rows_outside_the_range_are_untouched() -> None:
-    """Column -1: missing = 1, every other channel NaN, no mismatch."""
+    """Column -1: missing = 1, type = 0, every other channel NaN, no mismatch."""
     s = Setup()
     s.run([[Tag.NUMBER] * 5], [[1.0] * 5], [-1, -1, -1], 1, 4)
-    for c in range(16):
+    for c in range(20):
         assert s.y[c, [0, 4]].tolist() == [-7.0, -7.0]
-        np.testing.assert_array_equal(s.y[c, 1:4], [1.0 if c in (0, 10, 15) else NAN] * 3)
+        known = 1.0 if c in (0, 12, 18) else 0.0 if c in (5, 13, 19) else NAN
+        np.testing.assert_array_equal(s.y[c, 1:4], [known] * 3)
     assert np.isnan(s.x[:, 1:4]).all()
     assert s.mismatches.tolist() == [0, 0, 0]
 
@@ -170,7 +182,7 @@ def test_derivation_does_not_depend_on_cuts() -> None:
     values[1:] = rng.integers(0, 2, (2, n))
     whole, part = Setup(), Setup()
     whole.run(tags.tolist(), values.tolist(), [0, 1, 2], 0, n)
-    y, x, mismatches = np.full((16, n), -7.0), np.full((3, n), -7.0), np.zeros(3, np.int64)
+    y, x, mismatches = np.full((20, n), -7.0), np.full((3, n), -7.0), np.zeros(3, np.int64)
     for lo, hi in ((0, 1), (1, 64), (64, 130), (130, 130), (130, n)):
         part.run(tags.tolist(), values.tolist(), [0, 1, 2], lo, hi)
         y[:, lo:hi], x[:, lo:hi] = part.y[:, lo:hi], part.x[:, lo:hi]

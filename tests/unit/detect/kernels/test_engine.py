@@ -51,8 +51,8 @@ def run(y: F64, plan: Plan) -> layout.Records:
 def test_an_episode_opens_once_and_resolves_once() -> None:
     """Opened by e-SR soon after the shift, with its onset; resolved when the window came home."""
     found = run(on_off(), plan_of(use_adwin=False, use_ph=False))
-    assert found["kind"].tolist() == [layout.KIND_OPEN, layout.KIND_RESOLVE]
-    opened, resolved = found
+    assert found["kind"].tolist() == [layout.KIND_OPEN, layout.KIND_UPDATE, layout.KIND_RESOLVE]
+    opened, _, resolved = found
     assert opened["source"] == layout.SOURCE_ESR
     assert 200 <= opened["row"] < 240
     assert 200_000 <= opened["onset_time"] <= opened["row"] * 1_000
@@ -71,7 +71,8 @@ def test_an_episode_opens_once_and_resolves_once() -> None:
 def test_a_resolution_needs_the_window_and_the_hold(hold: int) -> None:
     """The window is home when 16 sub-buckets are; then ``hold`` of them in a row must end so."""
     found = run(on_off(), plan_of(use_adwin=False, use_ph=False, hold=hold, exit_band=0.001))
-    assert found["row"].tolist()[1] == 400 + 64 - 1 + 4 * (hold - 1)
+    resolved = found[found["kind"] == layout.KIND_RESOLVE]
+    assert resolved["row"].tolist()[0] == 400 + 64 - 1 + 4 * (hold - 1)
 
 
 def test_min_run_delays_the_opening() -> None:
@@ -81,6 +82,37 @@ def test_min_run_delays_the_opening() -> None:
     assert early["onset_time"][0] == late["onset_time"][0]
     assert late["onset_updates"][0] == 60
     assert late["row"][0] > early["row"][0]
+
+
+def levels(*means: float, rows: int = 200) -> F64:
+    """``rows`` values about each of some levels, after 200 about .5."""
+    return np.concatenate(
+        [alternating(0.4, 0.6, 200), *(alternating(m - 0.05, m + 0.05, rows) for m in means)]
+    )[None, :]
+
+
+def test_an_open_channel_restates_its_effect_and_reports_what_moved() -> None:
+    """One restatement after a window; then a report a level, at most one a window; none for a wobble."""
+    y = levels(0.7, 0.72, 0.9, 0.65)
+    found = run(y, plan_of(use_adwin=False, use_ph=False, report_band=0.06))
+    assert found["kind"].tolist() == [1, 8, 8, 8]
+    assert found["restated"].tolist() == [0, 1, 0, 0]
+    opened, restated, grown, shrunk = found
+    assert restated["row"] - opened["row"] == pytest.approx(64, abs=4)
+    assert restated["reported"] == opened["mean"]
+    assert grown["reported"] == restated["window_mean"] == pytest.approx(0.7, abs=0.01)
+    assert 600 < grown["row"] <= 600 + 64
+    assert grown["window_mean"] == pytest.approx(0.9, abs=0.05)
+    assert 800 < shrunk["row"] <= 800 + 64
+    assert shrunk["reported"] == grown["window_mean"]
+
+
+def test_a_step_in_the_middle_of_a_window_waits_until_the_halves_agree() -> None:
+    """Otherwise a level would be reported that never was."""
+    found = run(levels(0.7, 0.95), plan_of(use_adwin=False, use_ph=False, report_band=0.02))
+    moved = found[(found["kind"] == 8) & (found["restated"] == 0)]
+    assert len(moved) == 1
+    assert moved["window_mean"][0] > 0.85
 
 
 @pytest.mark.parametrize(
@@ -125,9 +157,9 @@ def test_without_lanes_an_alarm_is_passed_over() -> None:
 def test_blocks_of_rows() -> None:
     """Blocks of 4: the finding sits at the row that completes the block, the onset at a block's first row."""
     found = run(on_off(), plan_of(b=4, bucket=1, use_adwin=False, use_ph=False))
-    assert found["kind"].tolist() == [1, 2]
-    assert (found["row"] % 4).tolist() == [3, 3]
-    assert (found["onset_time"] // 1_000 % 4).tolist() == [0, 0]
+    assert found["kind"].tolist() == [1, 8, 2]
+    assert (found["row"] % 4).tolist() == [3, 3, 3]
+    assert (found["onset_time"] // 1_000 % 4).tolist() == [0, 0, 0]
     assert found["updates"].tolist() == [(row + 1) // 4 for row in found["row"].tolist()]
 
 
