@@ -92,6 +92,7 @@ class DetectWorker:
         topic_id: id of the mailbox topic.
         metrics: where to count.
         fatal: ends the process.
+        kafka: makes Kafka clients.
         partition_factory: makes partitions; the real ones by default.
 
     Raises:
@@ -105,6 +106,7 @@ class DetectWorker:
         topic_id: str,
         metrics: Metrics,
         fatal: Fatal,
+        kafka: clients.Clients,
         partition_factory: PartitionFactory | None = None,
     ) -> None:
         check_versions()
@@ -116,6 +118,7 @@ class DetectWorker:
             metrics=metrics,
             fatal=fatal,
             partition_factory=partition_factory or mailbox_partitions(settings),
+            clients=kafka,
         )
         self._app: App | None = None
         self._started = False
