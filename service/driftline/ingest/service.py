@@ -97,6 +97,7 @@ class IngestService:
         self._epoch = 0  # moves with every revoke and assignment: what was fetched before is void
         self.failure: FatalError | None = None
         self._in_flight: asyncio.Task[None] | None = None
+        self._fetching: asyncio.Future[Fetched | None] | None = None
         self._assigned = asyncio.Event()
         self._lags_at = 0.0
         self.turned_at = self._clock()  # the watchdog's evidence that the loop goes round
@@ -201,13 +202,13 @@ class IngestService:
             return None
         waiting = held_back(self._cursors, self._clock())
         wanted = {source: cursor for source, cursor in self._cursors.items() if source not in waiting}
-        fetching = asyncio.ensure_future(
+        fetching = self._fetching = asyncio.ensure_future(
             self._source.next_chunk(wanted, self._settings.ingest.flush_rows, FETCH_WAIT_SECONDS)
         )
         stopping = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not fetching.done():
+            if not fetching.done() or fetching.cancelled():
                 return None
             fetched = fetching.result()
         except OutOfRange as error:
@@ -304,6 +305,10 @@ class IngestService:
     async def revoke(self) -> None:
         """Give up all raw partitions: what is being sent may finish, what is only fetched is dropped."""
         self._epoch += 1
+        if self._fetching is not None:
+            # It could outlast a quick rebalance: what it then takes lies behind the new positions, and would
+            # be dropped as fetched before, without being read again.
+            self._fetching.cancel()
         gone, self._cursors = self._cursors, {}
         task = self._in_flight
         if task is not None:

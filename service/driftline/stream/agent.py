@@ -171,6 +171,24 @@ class Owner:
         for note in partition.drain_notes():
             log.warning("%s", note, extra={"partition": number})
 
+    def check_end(self, number: int, end: int) -> None:
+        """Told the end of a mailbox partition's log now and then: what was applied cannot lie beyond it.
+
+        A consumer that finds its offset out of range begins anew, and what it then reads is below the next
+        offset: without this check it would be skipped in silence.
+        """
+        owned = self.owned.get(number)
+        if self._closing or owned is None or end >= owned.partition.next_offset:
+            return
+        self._end(
+            FatalError(
+                ExitCode.IDENTITY,
+                f"mailbox partition {number} ends at offset {end}, but was applied up to "
+                f"{owned.partition.next_offset}: the topic was recreated or cut.",
+                remedy="If the topic was recreated on purpose, delete the state topic and create both again.",
+            )
+        )
+
     # --- taking over and giving up
 
     async def revoke(self, why: str) -> None:
