@@ -120,7 +120,7 @@ class Broker:
         self.on_append: Callable[[Log, Record], None] = lambda log, record: None
         self.on_commit: Callable[[Txn], None] = lambda txn: None
         self.on_read: Callable[[Log, object], None] = lambda log, process: None
-        self.old_logs: dict[str, list[Log]] = {}  # by topic id, of topics that were deleted
+        self.by_id: dict[str, list[Log]] = {}  # by topic id, also of topics that were deleted
 
     def now_ms(self) -> int:
         """The broker's clock."""
@@ -128,11 +128,9 @@ class Broker:
 
     def create(self, topic: str, partitions: int) -> None:
         """Create a topic; again means with another id and empty."""
-        if topic in self.topics:
-            self.old_logs[self.ids[topic]] = self.topics[topic]
         self.topics[topic] = [Log(topic, p) for p in range(partitions)]
-        serial = len(self.ids) + len(self.old_logs)
-        self.ids[topic] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{topic}/{serial}"))
+        self.ids[topic] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{topic}/{len(self.by_id)}"))
+        self.by_id[self.ids[topic]] = self.topics[topic]
 
     def log(self, topic: str, partition: int) -> Log:
         """One partition."""

@@ -16,8 +16,8 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from driftline.stream.agent import Owner
-from driftline.stream.worker import BUFFER_ENVELOPES_MAX, DRAIN_SECONDS_MAX
-from simulation.broker import Record
+from driftline.stream.worker import BUFFER_ENVELOPES_MAX, DRAIN_SECONDS_MAX, LAG_SECONDS
+from simulation.broker import Log, Record
 from simulation.clients import SimClients
 from simulation.groups import Group, Membership, Place
 
@@ -48,6 +48,7 @@ class Flow:
         self.membership = Membership(group, clients.process, self._on_assigned, self._on_revoked)
         self.generation = -1
         self.positions: dict[int, int] = {}
+        self.ends: dict[int, int] = {}  # high watermarks, of the last fetch in this assignment
         self.buffer: deque[Message] = deque()
         self._flowing = asyncio.Event()
         self._idle = asyncio.Event()
@@ -57,7 +58,7 @@ class Flow:
 
     async def run(self, stop: asyncio.Event) -> None:
         """See ``DetectWorker.run``."""
-        tasks = [asyncio.create_task(self._fetch()), asyncio.create_task(self._agent())]
+        tasks = [asyncio.create_task(step()) for step in (self._fetch, self._agent, self._lags)]
         self.membership.start()
         await stop.wait()
         await self.owner.drain(DRAIN_SECONDS_MAX)
@@ -76,6 +77,7 @@ class Flow:
         self._flowing.clear()
         self.generation = self.membership.generation
         self.positions = {partition: 0 for _, partition in places}
+        self.ends = {}
         if self.clients.dice.random() < 0.5:
             for task in self._taking_over:
                 task.cancel()
@@ -107,14 +109,14 @@ class Flow:
                 count = dice.randint(1, 12)
                 log = self.clients.broker.log(self.topic, partition)
                 try:
-                    found, position = await network.request(
+                    found, position, end = await network.request(
                         self.clients.process,
-                        lambda log=log, at=positions[partition], count=count: self._read(log, at, count),  # type: ignore[misc]
+                        lambda log=log, at=positions[partition], count=count: _read(log, at, count),  # type: ignore[misc]
                     )
                 except KafkaError:
                     continue
                 if positions is self.positions:
-                    positions[partition] = position
+                    positions[partition], self.ends[partition] = position, end
                     self.buffer.extend(Message(partition, generation, record) for record in found)
             finally:
                 self._idle.set()
@@ -122,14 +124,12 @@ class Flow:
             if not found:
                 await asyncio.sleep(dice.uniform(0.0, IDLE_SECONDS))
 
-    @staticmethod
-    def _read(log: object, at: int, count: int) -> tuple[list[Record], int]:
-        from simulation.broker import Log
-
-        assert isinstance(log, Log)
-        if not log.start <= at <= log.end:
-            at = log.start  # consumer_auto_offset_reset="earliest"
-        return log.read(at, committed=False, count=count)
+    async def _lags(self) -> None:
+        """See ``DetectWorker._lags``."""
+        while True:
+            for partition, end in list(self.ends.items()):
+                self.owner.check_end(partition, end)
+            await asyncio.sleep(LAG_SECONDS)
 
     async def _agent(self) -> None:
         """See ``DetectWorker._agent``."""
@@ -144,6 +144,13 @@ class Flow:
                 message.partition, message.generation, record.offset, record.timestamp, record.value or b""
             )
             await asyncio.sleep(0 if dice.random() < 0.8 else dice.uniform(0.0, 0.1))
+
+
+def _read(log: Log, at: int, count: int) -> tuple[list[Record], int, int]:
+    """Records, where to go on, and the high watermark."""
+    if not log.start <= at <= log.end:
+        at = log.start  # consumer_auto_offset_reset="earliest"
+    return *log.read(at, committed=False, count=count), log.end
 
 
 class SimMailbox:

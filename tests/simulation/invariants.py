@@ -16,10 +16,11 @@ from driftline.decide.partition import NOTES_MAX, MailboxPartition, next_key
 from driftline.detect.actor import Phase
 from driftline.ingest.envelope import unpack
 from driftline.publish import alerts as alert_records
-from driftline.records import ENVELOPE_BYTES_MAX, ProgressFlag
+from driftline.records import ENVELOPE_BYTES_MAX, Envelope, ProgressFlag
 from driftline.stream.agent import mailbox_partitions
 from simulation.broker import Log, Record, Txn
 from simulation.groups import Group, Place
+from simulation.plan import RAW
 from simulation.world import World
 
 TICK_SECONDS: Final = 1.0
@@ -70,11 +71,10 @@ class Monitor:
         ]
         self.views: list[dict[bytes, bytes]] = [{} for _ in range(count)]  # committed state, compacted
         self._covered: list[dict[Place, int]] = [{} for _ in range(count)]  # raw offsets, by mailbox partition
-        self._first: dict[Place, int] = {}  # where each raw partition began
+        self.first: dict[Place, int] = {}  # where each raw partition began
         self._versions = [0] * count  # transactions of each state partition
         self._seen: list[dict[object, int]] = [{} for _ in range(count)]  # version that a process has read
         self.transactions = self.alerts = self.envelopes = 0
-        self.watching = True  # until something happens after which the deployment must stop
         world.broker.on_append = self._appended
         world.broker.on_commit = self._committed
         world.broker.on_read = self._read
@@ -98,28 +98,50 @@ class Monitor:
             self.broken("memory bound", f"an envelope of {len(record.value)} bytes")
         envelope = unpack(record.value)
         self._world.note(f"envelope {log.partition}@{record.offset} of {envelope.producer}: {_ranges(envelope)}")
-        if not self.watching:
-            return
+        if log is not self.shadows[log.partition].log:
+            return  # the mailbox was recreated: stage 2 has to notice
+        self._rows(envelope)
         covered = self._covered[log.partition]
         for entry in envelope.progress:
             place = (entry.source.topic, entry.source.partition)
             if entry.prev_hi != entry.lo - 1:
                 self.broken("chain", f"{place}: the envelope of {entry.lo} claims to follow {entry.prev_hi}")
-            if entry.topic_id != self._world.broker.ids[entry.source.topic]:
-                self.broken("identity", f"{place}: an envelope with rows of a topic that is gone")
             if entry.flags & ProgressFlag.ACCEPTED_GAP and not self._world.settings.ingest.accept_gap:
                 self.broken("gap", f"{place}: rows before {entry.lo} are skipped and nobody allowed it")
-            if entry.flags & ProgressFlag.START and self._first.setdefault(place, entry.lo) != entry.lo:
-                self.broken("start", f"{place} begins at {entry.lo}, and began at {self._first[place]} before")
+            if entry.flags & ProgressFlag.START:
+                self._start(place, entry.lo)
             known = covered.get(place)
             flagged = entry.flags & (ProgressFlag.START | ProgressFlag.ACCEPTED_GAP)
             if not flagged and (known is None or entry.lo > known + 1):
                 self.broken("hole", f"mailbox {log.partition}: {place} goes on at {entry.lo} after {known}")
             covered[place] = max(known if known is not None else -1, entry.hi)
 
+    def _start(self, place: Place, offset: int) -> None:
+        first = self.first.setdefault(place, offset)
+        if first != offset:
+            self.broken("start", f"{place} begins at {offset}, and began at {first} before")
+        latest = self._world.settings.inputs[0].start == "latest" and self._world.plan.raw_start
+        if place[0] == RAW and not latest and offset != self._world.plan.raw_start:
+            self.broken("start", f"{place} begins at {offset} instead of {self._world.plan.raw_start}")
+
+    def _rows(self, envelope: Envelope) -> None:
+        """Every row is the one that its raw topic holds under its offset."""
+        logs = [
+            self._world.broker.by_id[entry.topic_id][entry.source.partition].history
+            for entry in envelope.progress
+        ]
+        for block in envelope.blocks:
+            for index, offset, time in zip(
+                block.source.tolist(), block.offset.tolist(), block.record_time.tolist(), strict=True
+            ):
+                history = logs[index]
+                if offset >= len(history) or history[offset].timestamp != time:
+                    place = envelope.progress[index].source
+                    self.broken("identity", f"{place}: offset {offset} is not of the topic that it claims")
+
     def _raw_commit(self, group: Group, offsets: Mapping[Place, int]) -> None:
         self._world.note(f"raw commit {dict(sorted(offsets.items()))}")
-        if not self.watching:
+        if self._world.broker.topics[self._world.mailbox][0] is not self.shadows[0].log:
             return
         for place, offset in offsets.items():
             for partition, covered in enumerate(self._covered):
@@ -147,8 +169,6 @@ class Monitor:
             self.broken("one transaction", f"{len(alerts)} alerts with state of partitions {sorted(partitions)}")
             return
         p = partitions.pop()
-        if not self.watching:
-            return
         rows = {r.key or b"": r.value for _, r in state}
         if next_key(p) not in rows:
             self.broken("one transaction", f"partition {p}: state without a position")
@@ -221,7 +241,7 @@ class Monitor:
         self._world.loop.outside(TICK_SECONDS, self._tick)
 
 
-def _ranges(envelope: Any) -> str:
+def _ranges(envelope: Envelope) -> str:
     return " ".join(f"{e.source.topic}/{e.source.partition}:{e.lo}-{e.hi}" for e in envelope.progress)
 
 

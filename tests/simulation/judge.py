@@ -44,7 +44,7 @@ def judge(world: World, monitor: Monitor) -> None:
             rows = models.setdefault(model, {})
             for source, n in counts.items():
                 rows[source.topic, source.partition] = rows.get((source.topic, source.partition), 0) + n
-    raw = [_raw(log) for log in world.broker.topics[RAW]]
+    raw = [_raw(log, monitor.first[RAW, log.partition]) for log in world.broker.topics[RAW]]
     expected = verify.expect((r for records in raw for r in records), frozenset(world.plan.models))
     _report(monitor, "rows", verify.compare_rows(expected.rows, models))
     ends = {(RAW, log.partition): log.stable for log in world.broker.topics[RAW]}
@@ -79,11 +79,11 @@ def _restored(world: World, monitor: Monitor, p: int) -> MailboxPartition:
     return stored
 
 
-def _raw(log: Log) -> list[verify.RawRecord]:
+def _raw(log: Log, first: int) -> list[verify.RawRecord]:
     return [
         verify.RawRecord(log.topic, log.partition, r.offset, r.timestamp, r.value)
         for r in log.history
-        if r.committed and r.offset < log.stable
+        if r.committed and first <= r.offset < log.stable
     ]
 
 

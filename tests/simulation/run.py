@@ -120,14 +120,12 @@ class Run:
         stopped_at = self._faults.stopped_at
         errors = [error for worker in self._world.workers for error in worker.exits]
         if stopped_at is not None:
-            self._monitor.watching = False
             assert self._plan.stop is not None
             expected = STOPS[self._plan.stop.kind]
             if any(error.code in expected for error in errors):
                 return True
             if now > stopped_at + STOP_SECONDS_MAX:
                 self._monitor.broken("stop", f"nothing stopped after: {self._plan.stop.kind}")
-            return False
         for error in errors:
             if self._plan.calm or error.code not in TOLERATED:
                 self._monitor.broken("exit", f"{error.code.name}: {error}")
