@@ -119,6 +119,7 @@ class Broker:
         self.committed_count = self.aborted_count = 0
         self.on_append: Callable[[Log, Record], None] = lambda log, record: None
         self.on_commit: Callable[[Txn], None] = lambda txn: None
+        self.note: Callable[[str], None] = lambda text: None
         self.on_read: Callable[[Log, object], None] = lambda log, process: None
         self.by_id: dict[str, list[Log]] = {}  # by topic id, also of topics that were deleted
 

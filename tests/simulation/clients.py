@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import (
-    CommitFailedError, ConcurrentTransactions, IllegalStateError, KafkaError, ProducerFenced,
+    ConcurrentTransactions,
+    IllegalStateError,
+    ProducerFenced,
 )  # fmt: skip
 
 from driftline.ingest.chunks import DecoderKey, Rows, rows_of
-from driftline.ingest.source import ConsumerSource, OutOfRange
+from driftline.ingest.source import Committed, ConsumerSource, OutOfRange
 from driftline.records import Source
 from simulation.broker import Broker, Headers, Log
 from simulation.groups import Group, Membership
@@ -37,9 +40,24 @@ class SimClients:
     """
 
     def __init__(
-        self, process: Process, broker: Broker, network: Network, groups: Mapping[str, Group], dice: random.Random
+        self,
+        process: Process,
+        broker: Broker,
+        network: Network,
+        groups: Mapping[str, Group],
+        dice: random.Random,
     ) -> None:
-        self.process, self.broker, self.network, self.groups, self.dice = process, broker, network, groups, dice
+        self.process, self.broker, self.network, self.groups, self.dice = (
+            process,
+            broker,
+            network,
+            groups,
+            dice,
+        )
+
+    def note(self, text: str) -> None:
+        """Add a line to the trace."""
+        self.broker.note(f"{self.process.name} {text}")
 
     def producer(self, **options: Any) -> SimProducer:
         """See ``driftline.clients.Clients``."""
@@ -112,11 +130,13 @@ class SimTransactionalProducer(SimProducer):
         while True:
             try:
                 self._epoch = await self._clients.network.request(
-                    self._clients.process, lambda: self._clients.broker.init_producer(self._name, self._timeout)
+                    self._clients.process,
+                    lambda: self._clients.broker.init_producer(self._name, self._timeout),
                 )
             except ConcurrentTransactions:
                 await asyncio.sleep(0.05)
             else:
+                self._clients.note(f"opens {self._name}, epoch {self._epoch}")
                 return
 
     async def begin_transaction(self) -> None:
@@ -200,9 +220,7 @@ class SimConsumer:
         assert self._group is not None
         assert tuple(topics) == self._group.topics, topics
         self._listener = listener
-        self._membership = Membership(
-            self._group, self.clients.process, self._on_assigned, self._on_revoked
-        )
+        self._membership = Membership(self._group, self.clients.process, self._on_assigned, self._on_revoked)
         self._membership.start()
 
     async def _on_assigned(self, places: list[tuple[str, int]]) -> None:
@@ -218,15 +236,18 @@ class SimConsumer:
         """Whether the assignment is not settled."""
         return self._membership is None or self._membership.rebalancing
 
-    async def committed(self, tp: TopicPartition) -> int | None:
-        """The group's offset."""
+    async def committed(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
+        """The group's offsets with their notes."""
         group = self._group
         assert group is not None
         return await self.clients.network.request(
-            self.clients.process, lambda: group.offsets.get((tp.topic, tp.partition))
+            self.clients.process,
+            lambda: {
+                tp: Committed(group.offsets[tp], group.notes.get(tp, "")) for tp in tps if tp in group.offsets
+            },
         )
 
-    async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+    async def commit(self, offsets: Mapping[TopicPartition, int | tuple[int, str]]) -> None:
         """Commit; refused in another generation than the current one."""
         member, group = self._membership, self._group
         assert member is not None
@@ -234,11 +255,11 @@ class SimConsumer:
         if any(tp not in self._assigned for tp in offsets):
             raise IllegalStateError("partition is not assigned")
         generation = member.generation
-        places = {(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
+        noted = {tp: value if isinstance(value, tuple) else (value, "") for tp, value in offsets.items()}
         network = self.clients.network
         await network.request(
             self.clients.process,
-            lambda: group.commit(member, generation, places),
+            lambda: group.commit(member, generation, noted),
             fails=network.weather.commit_fails,
             kind="commit failed",
         )
@@ -269,11 +290,8 @@ class SimConsumer:
         found: dict[TopicPartition, list[Any]] = {}
         count = self.clients.dice.randint(5, 60)
         for tp in sorted(tps):
-            log = self.log(tp)
-            records, position = await self.clients.network.request(
-                self.clients.process,
-                lambda log=log, tp=tp: log.read(self.positions[tp], committed=self.committed_only, count=count),
-            )
+            read = partial(self.log(tp).read, self.positions[tp], committed=self.committed_only, count=count)
+            records, position = await self.clients.network.request(self.clients.process, read)
             self.positions[tp] = position
             if records:
                 found[tp] = records
@@ -312,7 +330,11 @@ class SimSource(ConsumerSource):
         consumer = self._sim
         position = consumer.positions.get(tp)
         weather = consumer.clients.network.weather
-        if consumer.rebalancing or position is None or consumer.clients.network.loop.time() < weather.silent_until:
+        if (
+            consumer.rebalancing
+            or position is None
+            or consumer.clients.network.loop.time() < weather.silent_until
+        ):
             return None
         log = consumer.log(tp)
         if not log.start <= position <= log.end:
@@ -325,7 +347,11 @@ class SimSource(ConsumerSource):
         await asyncio.sleep(self._sim.clients.dice.uniform(0.0, timeout_seconds))
 
     def _position(self, tp: TopicPartition) -> int | None:
-        return self._sim.positions.get(tp) if tp in self._sim._assigned else None  # noqa: SLF001
+        return self._sim.positions.get(tp) if tp in self._sim._assigned else None
+
+    async def committed(self, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed]:
+        """See ``RecordSource``."""
+        return await self._sim.committed(tps)
 
     def behind(self, source: Source) -> int:
         """See ``RecordSource``."""

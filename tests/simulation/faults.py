@@ -6,10 +6,13 @@ is not counted.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from typing import Final
 
+from driftline.decide.partition import next_key
+from driftline.ingest.service import BEGUN
 from simulation.plan import RAW, TRAFFIC_SECONDS, Fault
 from simulation.traffic import Traffic
 from simulation.world import Worker, World
@@ -65,14 +68,14 @@ class Faults:
         self._world.loop.outside(fault.at, lambda: action(fault.kind))
 
     def _inflict(self, kind: str) -> None:
-        if self.stopped_at is None or kind in {"compaction"}:
+        if self.stopped_at is None or kind == "compaction":
             self._do(kind)
 
     def _inflict_stop(self, kind: str) -> None:
         if self._do(kind):
             self.stopped_at = self._world.loop.time()
         else:  # nothing to do it to yet
-            self._world.loop.outside(1.0, lambda: self._inflict_stop(kind))
+            self._world.loop.outside(0.05, lambda: self._inflict_stop(kind))
 
     def _do(self, kind: str) -> bool:
         done = self._kinds[kind]()
@@ -179,8 +182,13 @@ class Faults:
     # --- after these it must stop
 
     def _raw_recreated(self) -> bool:
-        if not all(self._world.ingest.offsets.get((RAW, p), 0) > 3 for p in range(self._world.plan.raw_partitions)):
-            return False
+        places = [(RAW, p) for p in range(self._world.plan.raw_partitions)]
+        group = self._world.ingest
+        if any(group.offsets.get(p, 0) == 0 or group.notes[p].startswith(BEGUN) for p in places):
+            return False  # nothing of it was read
+        for worker in self._world.workers:
+            if worker.process is not None:
+                worker.process.kill()
         self._world.broker.create(RAW, self._world.plan.raw_partitions)
         return True
 
@@ -210,17 +218,21 @@ class Faults:
         if not self._all_stored():
             return False
         behind = [
-            log for log in world.broker.topics[world.mailbox]
-            if log.end > world.detect.offsets[log.topic, log.partition] + 1
-        ]  # fmt: skip
-        if not behind:
-            return False
-        victim = self._dice.choice(world.workers)
-        if victim.process is not None:
-            victim.process.kill()
+            log for log in world.broker.topics[world.mailbox] if log.end > self._fetched(log.partition) + 1
+        ]
         for log in behind:
-            world.broker.trim(log, log.end - 1)
-        return True
+            world.broker.trim(log, log.end - self._dice.randint(0, 1))
+        return bool(behind)
+
+    def _fetched(self, partition: int) -> int:
+        """How far anybody who runs has read a mailbox partition."""
+        state = self._world.broker.log(self._world.state, partition).history
+        stored = next((r for r in reversed(state) if r.committed and r.key == next_key(partition)), None)
+        flows = [w.flow for w in self._world.workers if w.flow is not None]
+        return max(
+            json.loads(stored.value or b"")["next"] if stored is not None else 1 << 60,
+            *(flow.fetched.get(partition, 0) for flow in flows),
+        )
 
     def _state_lost(self) -> bool:
         if not self._all_stored():

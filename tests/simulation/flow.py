@@ -1,4 +1,4 @@
-"""What Faust does for stage 2, as ``stream/overrides`` and ``stream/worker`` make it: fetch, deliver, rebalance.
+"""What Faust does for stage 2, as ``stream/overrides`` and ``stream/worker`` make it do it.
 
 Owns: the order revoke -> stopped flow -> take-over -> deliveries with the generation they were fetched in.
 As in Faust, a rebalance does not wait for a take-over (it may be cancelled or left to run), a take-over may
@@ -49,6 +49,7 @@ class Flow:
         self.generation = -1
         self.positions: dict[int, int] = {}
         self.ends: dict[int, int] = {}  # high watermarks, of the last fetch in this assignment
+        self.fetched: dict[int, int] = {}  # how far the broker has handed out, for faults to look at
         self.buffer: deque[Message] = deque()
         self._flowing = asyncio.Event()
         self._idle = asyncio.Event()
@@ -72,10 +73,13 @@ class Flow:
         self._flowing.clear()
         if self.clients.dice.random() < 0.5:
             self.buffer.clear()
+        await self.owner.revoke("rebalance")
 
     async def _on_assigned(self, places: list[Place]) -> None:
         self._flowing.clear()
         self.generation = self.membership.generation
+        mine = sorted(partition for _, partition in places)
+        self.clients.note(f"is given mailbox partitions {mine} in generation {self.generation}")
         self.positions = {partition: 0 for _, partition in places}
         self.ends = {}
         if self.clients.dice.random() < 0.5:
@@ -111,11 +115,12 @@ class Flow:
                 try:
                     found, position, end = await network.request(
                         self.clients.process,
-                        lambda log=log, at=positions[partition], count=count: _read(log, at, count),  # type: ignore[misc]
+                        lambda log=log, at=positions[partition], count=count: self._read(log, at, count),  # type: ignore[misc]
                     )
                 except KafkaError:
                     continue
-                if positions is self.positions:
+                # What comes while the flow is stopped is dropped; a take-over seeks before it flows again.
+                if positions is self.positions and self._flowing.is_set():
                     positions[partition], self.ends[partition] = position, end
                     self.buffer.extend(Message(partition, generation, record) for record in found)
             finally:
@@ -123,6 +128,14 @@ class Flow:
             self._arrived.set()
             if not found:
                 await asyncio.sleep(dice.uniform(0.0, IDLE_SECONDS))
+
+    def _read(self, log: Log, at: int, count: int) -> tuple[list[Record], int, int]:
+        """Records, where to go on, and the high watermark."""
+        if not log.start <= at <= log.end:
+            at = log.start  # consumer_auto_offset_reset="earliest"
+        found, position = log.read(at, committed=False, count=count)
+        self.fetched[log.partition] = position
+        return found, position, log.end
 
     async def _lags(self) -> None:
         """See ``DetectWorker._lags``."""
@@ -144,13 +157,6 @@ class Flow:
                 message.partition, message.generation, record.offset, record.timestamp, record.value or b""
             )
             await asyncio.sleep(0 if dice.random() < 0.8 else dice.uniform(0.0, 0.1))
-
-
-def _read(log: Log, at: int, count: int) -> tuple[list[Record], int, int]:
-    """Records, where to go on, and the high watermark."""
-    if not log.start <= at <= log.end:
-        at = log.start  # consumer_auto_offset_reset="earliest"
-    return *log.read(at, committed=False, count=count), log.end
 
 
 class SimMailbox:
@@ -181,6 +187,7 @@ class SimMailbox:
 
     async def seek(self, offsets: Mapping[int, int]) -> None:
         """Go on reading at these offsets."""
+        self._flow.clients.note(f"seeks to {dict(offsets)}")
         await asyncio.sleep(0)
         positions = self._flow.positions
         positions.update({p: offset for p, offset in offsets.items() if p in positions})
@@ -189,7 +196,7 @@ class SimMailbox:
         """Commit for lag displays; a refusal is not an error."""
         flow = self._flow
         generation = flow.membership.generation
-        places = {(flow.topic, p): offset for p, offset in offsets.items()}
+        places = {(flow.topic, p): (offset, "") for p, offset in offsets.items()}
         try:
             await flow.clients.network.request(
                 flow.clients.process,

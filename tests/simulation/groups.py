@@ -52,6 +52,7 @@ class Group:
         self._waiting: dict[Membership, asyncio.Future[tuple[int, list[Place]]]] = {}
         self._joining_until: float | None = None
         self.offsets: dict[Place, int] = {}
+        self.notes: dict[Place, str] = {}
         self.on_commit: Callable[[Group, Mapping[Place, int]], None] = lambda group, offsets: None
         self.rebalances = 0
 
@@ -128,12 +129,14 @@ class Group:
         """Whether it was not put out."""
         return member in self.members
 
-    def commit(self, member: Membership, generation: int, offsets: Mapping[Place, int]) -> None:
+    def commit(self, member: Membership, generation: int, noted: Mapping[Place, tuple[int, str]]) -> None:
         """Store offsets, if the generation is the current one."""
         if member not in self.members or generation != self.generation:
             member.told()
             raise CommitFailedError("the group has rebalanced")
+        offsets = {(*place,): offset for place, (offset, _) in noted.items()}
         self.offsets.update(offsets)
+        self.notes.update({place: note for place, (_, note) in noted.items()})
         self.on_commit(self, offsets)
 
 

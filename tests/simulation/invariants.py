@@ -1,8 +1,8 @@
 """What must hold at every moment of a run, seen from the broker's side (invariants 1-9 of the design).
 
-Owns: an uninterrupted replay of each mailbox partition beside the run (the shadow), and the judgement of every
-envelope, offset commit and transaction. A shadow never restarts and reads the log itself: state, alerts and
-position of each committed transaction must equal its, byte for byte. Nothing a worker says is used.
+Owns: an uninterrupted replay of each mailbox partition beside the run (the shadow), and the judgement of
+every envelope, offset commit and transaction. A shadow never restarts and reads the log itself: state,
+alerts and position of each committed transaction must equal its, byte for byte. Nothing a worker says is used.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final
 from driftline.decide.partition import NOTES_MAX, MailboxPartition, next_key
 from driftline.detect.actor import Phase
 from driftline.ingest.envelope import unpack
+from driftline.ingest.service import BEGUN
 from driftline.publish import alerts as alert_records
 from driftline.records import ENVELOPE_BYTES_MAX, Envelope, ProgressFlag
 from driftline.stream.agent import mailbox_partitions
@@ -64,13 +65,21 @@ class Monitor:
         count = world.settings.topics.mailbox_partitions
         self.shadows = [
             Shadow(
-                make({}, partition=p, topic_id=world.broker.ids[world.mailbox], partitions=count, first_offset=0),  # type: ignore[arg-type]
+                make(
+                    {},
+                    partition=p,
+                    topic_id=world.broker.ids[world.mailbox],
+                    partitions=count,
+                    first_offset=0,
+                ),  # type: ignore[arg-type]
                 world.broker.log(world.mailbox, p),
             )
             for p in range(count)
         ]
         self.views: list[dict[bytes, bytes]] = [{} for _ in range(count)]  # committed state, compacted
-        self._covered: list[dict[Place, int]] = [{} for _ in range(count)]  # raw offsets, by mailbox partition
+        self._covered: list[dict[Place, int]] = [
+            {} for _ in range(count)
+        ]  # raw offsets, by mailbox partition
         self.first: dict[Place, int] = {}  # where each raw partition began
         self._versions = [0] * count  # transactions of each state partition
         self._seen: list[dict[object, int]] = [{} for _ in range(count)]  # version that a process has read
@@ -97,7 +106,9 @@ class Monitor:
         if len(record.value) > ENVELOPE_BYTES_MAX:
             self.broken("memory bound", f"an envelope of {len(record.value)} bytes")
         envelope = unpack(record.value)
-        self._world.note(f"envelope {log.partition}@{record.offset} of {envelope.producer}: {_ranges(envelope)}")
+        self._world.note(
+            f"envelope {log.partition}@{record.offset} of {envelope.producer}: {_ranges(envelope)}"
+        )
         if log is not self.shadows[log.partition].log:
             return  # the mailbox was recreated: stage 2 has to notice
         self._rows(envelope)
@@ -144,6 +155,9 @@ class Monitor:
         if self._world.broker.topics[self._world.mailbox][0] is not self.shadows[0].log:
             return
         for place, offset in offsets.items():
+            if group.notes[place].startswith(BEGUN):
+                self._start(place, offset)
+                continue
             for partition, covered in enumerate(self._covered):
                 if covered.get(place, -1) < offset - 1:
                     self.broken(
@@ -166,7 +180,9 @@ class Monitor:
         alerts = [r for log, r in txn.records if log.topic == self._world.alerts]
         partitions = {log.partition for log, _ in state}
         if len(partitions) != 1:
-            self.broken("one transaction", f"{len(alerts)} alerts with state of partitions {sorted(partitions)}")
+            self.broken(
+                "one transaction", f"{len(alerts)} alerts with state of partitions {sorted(partitions)}"
+            )
             return
         p = partitions.pop()
         rows = {r.key or b"": r.value for _, r in state}
@@ -218,7 +234,9 @@ class Monitor:
             return
         for key, value in (record for row in due.state for record in row.records()):
             if self.views[p].get(key) != value:
-                self.broken("state", f"partition {p} at {offset}: {key!r} differs from an uninterrupted replay")
+                self.broken(
+                    "state", f"partition {p} at {offset}: {key!r} differs from an uninterrupted replay"
+                )
                 return
 
     # --- bounds
@@ -234,8 +252,10 @@ class Monitor:
                 if (
                     len(partition.models) > limits.models_per_partition_max
                     or len(learning) > limits.learning_models_max
-                    or any(m.actor.learning and len(m.actor.learning) > limits.learning_rows for m in learning)
-                    or len(partition._notes) > NOTES_MAX  # noqa: SLF001
+                    or any(
+                        m.actor.learning and len(m.actor.learning) > limits.learning_rows for m in learning
+                    )
+                    or len(partition._notes) > NOTES_MAX
                 ):
                     self.broken("memory bound", f"{worker.process.name}: partition {p} holds too much")
         self._world.loop.outside(TICK_SECONDS, self._tick)

@@ -1,7 +1,7 @@
-"""What must hold at the end of a run: every raw row accounted for, all alerts there once, nothing left behind.
+"""What must hold at the end of a run: every raw row accounted for, each alert once, nothing left behind.
 
-The raw topics are read by an oracle of their own (``chaos.verify``: plain ``json``, none of the product's
-decoder), state and alerts are read back from the broker's logs as a committed reader sees them.
+What is due is known to whoever made the rows (``Traffic.expected``); state and alerts are read back from the
+broker's logs as a committed reader sees them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections import Counter
 from chaos import verify
 from driftline.decide.partition import MailboxPartition
 from driftline.stream.agent import mailbox_partitions
-from simulation.broker import Log
 from simulation.invariants import Monitor
 from simulation.plan import RAW
+from simulation.traffic import Traffic
 from simulation.world import World
 
 
@@ -31,7 +31,7 @@ def lag(world: World, monitor: Monitor) -> str:
     return ""
 
 
-def judge(world: World, monitor: Monitor) -> None:
+def judge(world: World, monitor: Monitor, traffic: Traffic) -> None:
     """Compare the end of a drained run with the raw topics; reports to the monitor."""
     models: dict[str, dict[verify.Place, int]] = {}
     watermarks: dict[int, dict[verify.Place, int]] = {}
@@ -44,13 +44,14 @@ def judge(world: World, monitor: Monitor) -> None:
             rows = models.setdefault(model, {})
             for source, n in counts.items():
                 rows[source.topic, source.partition] = rows.get((source.topic, source.partition), 0) + n
-    raw = [_raw(log, monitor.first[RAW, log.partition]) for log in world.broker.topics[RAW]]
-    expected = verify.expect((r for records in raw for r in records), frozenset(world.plan.models))
+    expected = traffic.expected(monitor.first)
     _report(monitor, "rows", verify.compare_rows(expected.rows, models))
     ends = {(RAW, log.partition): log.stable for log in world.broker.topics[RAW]}
     _report(monitor, "positions", verify.compare_positions(ends, watermarks))
     rejects = [json.loads(r.value or b"") for log in world.broker.topics[world.rejects] for r in log.history]
-    origins = [((o["topic"], o["partition"], o["offset"]), r["code"]) for r in rejects for o in (r["origin"],)]
+    origins = [
+        ((o["topic"], o["partition"], o["offset"]), r["code"]) for r in rejects for o in (r["origin"],)
+    ]
     _report(monitor, "rejects", verify.compare_rejects(expected.rejects, origins))
     ids = Counter(
         json.loads(r.value or b"")["id"]
@@ -77,14 +78,6 @@ def _restored(world: World, monitor: Monitor, p: int) -> MailboxPartition:
     stored = factory(rows, partition=p, topic_id=topic_id, partitions=len(monitor.shadows), first_offset=0)
     assert isinstance(stored, MailboxPartition)
     return stored
-
-
-def _raw(log: Log, first: int) -> list[verify.RawRecord]:
-    return [
-        verify.RawRecord(log.topic, log.partition, r.offset, r.timestamp, r.value)
-        for r in log.history
-        if r.committed and first <= r.offset < log.stable
-    ]
 
 
 def _report(monitor: Monitor, check: str, found: verify.Differences) -> None:

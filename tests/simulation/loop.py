@@ -64,7 +64,7 @@ class Process:
         return True
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         if self.alive:
             self.alive = False
             self._backlog.clear()
@@ -126,7 +126,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._tasks = [t for t in self._tasks if not t.done()]
         return task
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """Calls the function a little later, so that the loop has gone on meanwhile, as a thread would."""
         future = self.create_future()
 
@@ -173,7 +173,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             handle = ready.popleft()
             if handle._cancelled:
                 continue
-            process = handle._context.get(PROCESS)
+            process: Process | None = handle._context.get(PROCESS)  # type: ignore[attr-defined]
             if process is None or process.admit(handle):
                 self.steps += 1
                 handle._run()

@@ -15,8 +15,7 @@ from driftline.config import Settings
 from driftline.errors import ExitCode
 
 RAW: Final = "raw.events"
-TRAFFIC_SECONDS: Final = 40.0
-ROWS_A_SECOND: Final = 45
+TRAFFIC_SECONDS: Final = 32.0
 
 # Faults that a deployment must survive, with their weights.
 SURVIVED: Final[Mapping[str, int]] = {
@@ -56,6 +55,7 @@ class Plan:
     raw_start: int  # first offset that is left of the raw log when the workers start
     faults: tuple[Fault, ...]
     stop: Fault | None  # after this one the deployment has to stop
+    promotions: tuple[tuple[float, str], ...]  # baselines that come as commands: when and for which model
     calm: bool  # nothing but orderly stops and rebalances: no process may end by itself
 
 
@@ -66,12 +66,12 @@ def make_plan(seed: int) -> Plan:
     calm = dice.random() < 0.1
     stop = None
     if not calm and dice.random() < 0.25:
-        stop = Fault(dice.uniform(10.0, TRAFFIC_SECONDS - 5.0), dice.choice(sorted(STOPS)))
+        stop = Fault(dice.uniform(8.0, TRAFFIC_SECONDS - 4.0), dice.choice(sorted(STOPS)))
     kinds = ["terminate", "rebalance"] if calm else list(SURVIVED)
     weights = [SURVIVED[kind] for kind in kinds]
     faults = [
-        Fault(dice.uniform(2.0, TRAFFIC_SECONDS), kind)
-        for kind in dice.choices(kinds, weights, k=dice.randint(2, 9))
+        Fault(dice.triangular(0.5, TRAFFIC_SECONDS, 8.0), kind)
+        for kind in dice.choices(kinds, weights, k=dice.randint(2, 10))
     ]
     faults += [Fault(dice.uniform(5.0, TRAFFIC_SECONDS), kind) for kind in ("compaction", "retention") * 4]
     values: dict[str, Any] = {
@@ -106,5 +106,8 @@ def make_plan(seed: int) -> Plan:
         raw_start=dice.choice((0, 0, 7)),
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
         stop=stop,
+        promotions=tuple(
+            (dice.uniform(0.5, 25.0), dice.choice(models)) for _ in range(dice.choice((0, 0, 1, 2)))
+        ),
         calm=calm,
     )

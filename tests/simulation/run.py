@@ -1,7 +1,7 @@
-"""``python tests/simulation/run.py --seeds 200``: runs seeds and says what was found; ``--seed N`` repeats one.
+"""``python tests/simulation/run.py --seeds 200``: runs seeds, says what was found; ``--seed N`` repeats one.
 
-A run: traffic and faults for a while, then calm until nothing is left to do, then the judgement. The same seed
-gives the same events in the same order, on any machine and under any hash seed.
+A run: traffic and faults for a while, then calm until nothing is left to do, then the judgement. The same
+seed gives the same events in the same order, on any machine and under any hash seed.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Run:
             left = judge.lag(self._world, self._monitor)
             if not left:
                 self._world.note("drained")
-                judge.judge(self._world, self._monitor)
+                judge.judge(self._world, self._monitor, self._traffic)
                 self._loop.stop()
                 return
             if now > TRAFFIC_SECONDS + DRAIN_SECONDS_MAX:

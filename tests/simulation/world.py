@@ -47,6 +47,7 @@ class World:
         self.faults: Counter[str] = Counter()
         self.network = Network(loop, random.Random(seed + 1))
         self.broker = Broker(loop.time, loop.outside, self.dice.uniform)
+        self.broker.note = self.note
         topics = self.settings.topics
         self.mailbox, self.state = topics.name("mailbox"), topics.name("state")
         self.alerts, self.rejects = topics.name("alerts"), topics.name("rejects")
@@ -116,7 +117,7 @@ class Worker:
         if error is not None:
             self.exits.append(error)
             self.world.faults[f"exit {error.code.name}"] += 1
-        self.world.note(f"{process.name} ended: {error if error else 'killed'}")
+        self.world.note(f"{process.name} ended: {error or 'killed'}")
         self.world.loop.outside(self.world.dice.uniform(*RESTART_SECONDS), self.start)
 
     async def _main(self, process: Process) -> None:
@@ -169,8 +170,7 @@ class Worker:
         if process is None or self.stop is None or not process.running:
             return
         self.stop.set()
-        late = FatalError(ExitCode.STALLED, "not stopped in time")
-        self.world.loop.outside(STOP_SECONDS_MAX, lambda: process.exit(late) if process.alive else None)
+        self.world.loop.outside(STOP_SECONDS_MAX, process.kill)
 
     def tick(self) -> None:
         """The watchdog's question to stage 1."""

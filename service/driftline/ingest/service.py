@@ -33,9 +33,9 @@ from driftline.clients import Clients, group_options
 from driftline.config import Settings
 from driftline.errors import ExitCode, FatalError, OutsideError
 from driftline.ingest.chunks import DecoderKey, Fetched
-from driftline.ingest.cursors import Cursor, held_back, progress, start_of
+from driftline.ingest.cursors import Cursor, Start, held_back, progress, start_of
 from driftline.ingest.flush import Flush, Packer
-from driftline.ingest.source import ConsumerSource, OutOfRange, RecordSource
+from driftline.ingest.source import Committed, ConsumerSource, OutOfRange, RecordSource
 from driftline.publish.metrics import Metrics
 from driftline.records import ProgressFlag, Source
 
@@ -51,6 +51,7 @@ FETCH_BYTES_MAX: Final = (
     2 << 20
 )  # prefetched a raw partition; 3,000 events of 656 bytes, so 0.1 s at 30 k/s each
 TURN_SECONDS_MAX: Final = SEND_SECONDS_MAX + 60.0  # between two turns of the loop; beyond, it hangs
+BEGUN: Final = "begun "  # note of a commit before which nothing was sent, with the topic's id behind it
 LAG_SECONDS: Final = 1.0  # how often lags are written to the metrics
 _REBALANCED: Final = (
     CommitFailedError, IllegalGenerationError, IllegalStateError, RebalanceInProgressError,
@@ -243,7 +244,10 @@ class IngestService:
         first = (await self._consumer.beginning_offsets([tp]))[tp]
         end = (await self._consumer.end_offsets([tp]))[tp]
         if self._cursors.get(error.source) is cursor:
-            self._begin(error.source, cursor.next, (first, end))
+            new = cursor.flags & ProgressFlag.START
+            note = BEGUN + self._topic_ids[error.source.topic] if new else ""
+            start = self._start_of(error.source, Committed(cursor.next, note), (first, end))
+            self._begin(error.source, start, end)
 
     # --- delivery
 
@@ -321,32 +325,59 @@ class IngestService:
         self._epoch += 1
         epoch = self._epoch
         tps = sorted(assigned)
-        committed = await asyncio.gather(*(self._consumer.committed(tp) for tp in tps))
+        committed = await self._source.committed(tps)
         first = await self._consumer.beginning_offsets(tps) if tps else {}
         end = await self._consumer.end_offsets(tps) if tps else {}
+        starts = {tp: self._start_of(Source(*tp), committed.get(tp), (first[tp], end[tp])) for tp in tps}
+        if epoch != self._epoch or not await self._note_begun(
+            {tp: start.offset for tp, start in starts.items() if start.flags & ProgressFlag.START}
+        ):
+            return
         if epoch != self._epoch:
             return
-        for tp, offset in zip(tps, committed, strict=True):
-            self._begin(Source(tp.topic, tp.partition), offset, (first[tp], end[tp]))
+        for tp, start in starts.items():
+            self._begin(Source(*tp), start, end[tp])
         self._assigned.set()
         log.info("raw partitions assigned", extra={"partitions": len(tps)})
 
-    def _begin(self, source: Source, committed: int | None, ends: tuple[int, int]) -> None:
-        """Seek to where a raw partition begins.
+    async def _note_begun(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        """Commit where new partitions begin; False when the group is rebalancing.
+
+        The first envelope says START. Were it sent and the commit after it not made, whoever comes next would
+        begin elsewhere (at the end, or where retention left off), and stage 2 would find a hole for ever.
+        """
+        noted = {tp: (o, BEGUN + self._topic_ids[tp.topic]) for tp, o in offsets.items() if o > 0}
+        try:
+            if noted:
+                await self._consumer.commit(noted)
+        except _REBALANCED as error:
+            log.info("commit refused, the group is rebalancing", extra={"error": type(error).__name__})
+            return False
+        return True
+
+    def _start_of(self, source: Source, committed: Committed | None, ends: tuple[int, int]) -> Start:
+        """Where a raw partition begins.
 
         Raises:
             FatalError: INGEST, see ``start_of``.
         """
-        start = start_of(
+        begun = committed is not None and committed.note == BEGUN + self._topic_ids[source.topic]
+        if committed is not None and committed.note.startswith(BEGUN) and not begun:
+            committed = None  # it was recreated before anything of it was read
+        return start_of(
             source,
-            committed,
+            committed.offset if committed is not None else None,
             ends,
             when_new=self._starts.get(source.topic, "earliest"),
             accept_gap=self._settings.ingest.accept_gap,
+            begun=begun,
         )
+
+    def _begin(self, source: Source, start: Start, end: int) -> None:
+        """Seek to where a raw partition begins."""
         self._consumer.seek(TopicPartition(source.topic, source.partition), start.offset)
         self._cursors[source] = Cursor(
-            start.offset, start.flags, moved_at=self._clock(), behind=max(0, ends[1] - start.offset)
+            start.offset, start.flags, moved_at=self._clock(), behind=max(0, end - start.offset)
         )
         if start.flags & ProgressFlag.ACCEPTED_GAP:
             self._metrics.add("driftline_events_lost_total", start.lost, topic=source.topic)
