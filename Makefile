@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports bench quality bench-peers chaos fuzz lock clean
+.PHONY: help setup demo test check lint types imports bench quality bench-peers chaos fuzz sim mutants lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -45,6 +45,13 @@ chaos: setup ## kill workers under load and count every row; ARGS="--help" for m
 
 fuzz: setup ## hostile input against every reader of bytes; ARGS="--seconds 60" or "--help"
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
+
+SEEDS ?= 200
+sim: setup ## simulate both stages under faults, no broker; SEEDS=500 for more, ARGS="--seed N" repeats one with its trace
+	$(BIN)/python tests/simulation/run.py --seeds $(SEEDS) $(ARGS)
+
+mutants: setup ## bring protocol bugs into the product one at a time: the simulation has to see each of them
+	$(BIN)/python tests/simulation/mutants.py $(ARGS)
 
 UV_LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet

@@ -344,7 +344,7 @@ class SimSource(ConsumerSource):
         return rows_of(records) if records else None
 
     async def _wait(self, timeout_seconds: float) -> None:
-        await asyncio.sleep(self._sim.clients.dice.uniform(0.0, timeout_seconds))
+        await asyncio.sleep(timeout_seconds * self._sim.clients.dice.choice((0.1, 1.0, 1.0)))
 
     def _position(self, tp: TopicPartition) -> int | None:
         return self._sim.positions.get(tp) if tp in self._sim._assigned else None

@@ -17,6 +17,8 @@ from simulation.plan import RAW, TRAFFIC_SECONDS, Fault
 from simulation.traffic import Traffic
 from simulation.world import Worker, World
 
+PAUSE_STEPS_MAX: Final = 200
+SLOW_RATIO: Final = 0.3
 CRASH_STEPS_MAX: Final = 600  # callbacks until a crash: it may be at any await
 QUIET_MS: Final = 5_000  # what is younger is not compacted
 TOMBSTONES_MS: Final = 30_000  # longer than a restore takes, as delete.retention.ms is
@@ -94,7 +96,9 @@ class Faults:
         worker = self._victim()
         if worker is None or worker.process is None:
             return False
-        worker.process.crash_in = self._dice.randint(1, CRASH_STEPS_MAX)
+        worker.process.crash_in = self._dice.randint(1, self._dice.choice((30, CRASH_STEPS_MAX)))
+        if self._dice.random() < SLOW_RATIO:
+            self._slow()  # what is on its way arrives when others have taken over
         return True
 
     def _pause(self) -> bool:
@@ -102,10 +106,21 @@ class Faults:
         if worker is None or worker.process is None:
             return False
         process = worker.process
-        process.pause()
-        seconds = self._dice.choice((2.0, 8.0, 20.0, 30.0)) * self._dice.uniform(0.5, 1.0)
-        self._world.loop.outside(seconds, process.wake)
-        self._world.note(f"{process.name} is paused for {seconds:.1f} s")
+        session = self._world.settings.kafka.session_timeout_seconds
+        # Just past the session is when another worker takes over.
+        just_past = session + self._dice.uniform(0.0, 3.0)
+        seconds = self._dice.choice((self._dice.uniform(1.0, 8.0), just_past, just_past, 25.0))
+
+        slow = self._dice.random() < SLOW_RATIO  # the take-over that it meets takes longer
+
+        def pause() -> None:
+            process.pause()
+            self._world.loop.outside(seconds, process.wake)
+            if slow:
+                self._world.loop.outside(max(0.0, seconds - 2.0), self._slow)
+            self._world.note(f"{process.name} is paused for {seconds:.1f} s")
+
+        process.pause_in = (self._dice.randint(1, PAUSE_STEPS_MAX), pause)
         return True
 
     def _terminate(self) -> bool:
@@ -116,7 +131,8 @@ class Faults:
         return True
 
     def _rebalance(self) -> bool:
-        self._dice.choice((self._world.ingest, self._world.detect)).shake()
+        for group in (self._world.ingest, self._world.detect):
+            group.shake()
         return True
 
     # --- network
@@ -127,6 +143,7 @@ class Faults:
         return True
 
     def _slow(self) -> bool:
+        """Requests take seconds; they overtake one another."""
         self._world.network.weather.slow_until = self._world.loop.time() + self._dice.uniform(1.0, 6.0)
         return True
 

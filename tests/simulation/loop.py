@@ -39,7 +39,7 @@ class Process:
         self.paused = False
         self.error: FatalError | None = None
         self.crash_in: int | None = None  # callbacks until it is killed
-        self.paused_at = -1.0
+        self.pause_in: tuple[int, Callable[[], None]] | None = None  # callbacks until something pauses it
         self._loop = loop
         self._backlog: deque[asyncio.Handle] = deque()
         self.on_end: Callable[[], None] = lambda: None
@@ -53,6 +53,11 @@ class Process:
         """Whether a callback may run now; each one is a task going on behind an await."""
         if not self.alive:
             return False
+        if self.pause_in is not None and not self.paused:
+            steps, pause = self.pause_in
+            self.pause_in = (steps - 1, pause) if steps > 1 else None
+            if steps <= 1:
+                pause()
         if self.paused:
             self._backlog.append(handle)
             return False
@@ -81,7 +86,6 @@ class Process:
     def pause(self) -> None:
         """SIGSTOP."""
         self.paused = True
-        self.paused_at = self._loop.time()
 
     def wake(self) -> None:
         """SIGCONT: everything that came meanwhile runs, in its order."""

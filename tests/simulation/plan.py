@@ -19,7 +19,7 @@ TRAFFIC_SECONDS: Final = 32.0
 
 # Faults that a deployment must survive, with their weights.
 SURVIVED: Final[Mapping[str, int]] = {
-    "crash": 6, "pause": 5, "terminate": 3, "rebalance": 4, "silence": 2, "slow": 2, "sends fail": 2,
+    "crash": 7, "pause": 7, "terminate": 3, "rebalance": 6, "silence": 2, "slow": 2, "sends fail": 2,
     "commits fail": 2, "echo": 2, "aborted rows": 2, "late rows": 2,
 }  # fmt: skip
 
@@ -73,6 +73,8 @@ def make_plan(seed: int) -> Plan:
         Fault(dice.triangular(0.5, TRAFFIC_SECONDS, 8.0), kind)
         for kind in dice.choices(kinds, weights, k=dice.randint(2, 10))
     ]
+    if not calm:  # the first flushes and the first rebalance have a protocol of their own
+        faults.append(Fault(dice.uniform(1.0, 4.0), dice.choice(("crash", "sends fail", "commits fail"))))
     faults += [Fault(dice.uniform(5.0, TRAFFIC_SECONDS), kind) for kind in ("compaction", "retention") * 4]
     values: dict[str, Any] = {
         "kafka": {"session_timeout_seconds": dice.choice((6, 10))},
@@ -93,17 +95,17 @@ def make_plan(seed: int) -> Plan:
         },
         "checkpoint": {
             "interval_seconds": dice.choice((1.0, 3.0)),
-            "transaction_timeout_seconds": 8,
-            "take_over_timeout_seconds": 20,
+            "transaction_timeout_seconds": dice.choice((8, 30)),
+            "take_over_timeout_seconds": 30,
         },
     }
     return Plan(
         seed=seed,
         settings=Settings(**values),
-        workers=dice.choice((1, 2, 2, 3)),
+        workers=dice.choice((1, 1, 2, 2, 3)),
         raw_partitions=dice.choice((1, 2, 3)),
         models=models,
-        raw_start=dice.choice((0, 0, 7)),
+        raw_start=dice.choice((0, 7)),
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
         stop=stop,
         promotions=tuple(
