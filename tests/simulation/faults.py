@@ -117,7 +117,7 @@ class Faults:
             process.pause()
             self._world.loop.outside(seconds, process.wake)
             if slow:
-                self._world.loop.outside(max(0.0, seconds - 2.0), self._slow)
+                self._world.loop.outside(max(0.0, seconds - 2.0), lambda: self._inflict("slow"))
             self._world.note(f"{process.name} is paused for {seconds:.1f} s")
 
         process.pause_in = (self._dice.randint(1, PAUSE_STEPS_MAX), pause)

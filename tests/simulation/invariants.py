@@ -2,7 +2,8 @@
 
 Owns: an uninterrupted replay of each mailbox partition beside the run (the shadow), and the judgement of
 every envelope, offset commit and transaction. A shadow never restarts and reads the log itself: state,
-alerts and position of each committed transaction must equal its, byte for byte. Nothing a worker says is used.
+alerts and position of each committed transaction must equal its, byte for byte. Nothing a worker says is
+used.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pytest
 
 from simulation import mutants, run
 from simulation.mutants import Mutant
+from simulation.patching import patched
 
 SEEDS: Final = 200
 BLOCK: Final = 20  # seeds a test, so that a failure comes early
@@ -89,6 +90,6 @@ def test_mutants_leave_nothing_behind() -> None:
     """Each is taken back: what runs afterwards is the product again."""
     before = run.simulate(0).digest
     for mutant in mutants.MUTANTS:
-        with mutants.patched() as patch:
+        with patched() as patch:
             mutant(patch)
     assert run.simulate(0).digest == before

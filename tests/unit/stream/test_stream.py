@@ -301,6 +301,23 @@ def test_records_of_another_generation_are_left_alone(world: World) -> None:
     run(story())
 
 
+def test_a_mailbox_that_ends_before_what_was_applied_ends_the_process(world: World) -> None:
+    """It was recreated or cut: what comes next is below the next offset and would be skipped in silence."""
+
+    async def story() -> None:
+        await world.take_over(0)
+        world.apply(0)
+        world.owner.check_end(0, 1)
+        world.owner.check_end(7, 0)  # not ours
+        assert world.codes() == []
+        world.owner.check_end(0, 0)
+        world.apply(1)
+        assert world.partition().applied == [0]
+
+    run(story())
+    assert world.codes() == [ExitCode.IDENTITY]
+
+
 def test_a_revoke_stores_nothing(world: World) -> None:
     """What was not stored by then is the next owner's to apply."""
 
