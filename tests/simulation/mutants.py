@@ -23,7 +23,7 @@ from driftline.ingest.flush import Packer
 from driftline.ingest.service import IngestService
 from driftline.stream import agent, restore
 from driftline.stream.agent import Owner
-from driftline.stream.checkpoint import Checkpointer, Committer
+from driftline.stream.checkpoint import Committer
 from simulation.patching import Patch, patched
 from simulation.run import Result, simulate
 
@@ -60,11 +60,6 @@ def commit_what_was_fetched_on_a_revoke(patch: Patch) -> None:
          "        await self._consumer.commit(read)\n"
          "    task = self._in_flight\n")),
     )  # fmt: skip
-
-
-def let_a_fetch_outlive_a_rebalance(patch: Patch) -> None:
-    """What is fetched behind a new position is delivered (this one was real)."""
-    patch.text(IngestService, "revoke", ("self._fetching.cancel()", "pass"))
 
 
 def go_on_from_memory_after_a_rebalance(patch: Patch) -> None:
@@ -109,11 +104,6 @@ def begin_a_new_chain_after_a_restart(patch: Patch) -> None:
     )  # fmt: skip
 
 
-def skip_what_retention_deleted(patch: Patch) -> None:
-    """Rows that were deleted unread stop the worker unless the operator has accepted the gap."""
-    patch.text(cursors, "start_of", ("if not accept_gap:", "if False:"), also=(service,))
-
-
 def count_rows_of_aborted_transactions(patch: Patch) -> None:
     """Rows of an aborted transaction never happened."""
     patch.text(IngestService, "run", ('"read_committed"', '"read_uncommitted"'))
@@ -153,16 +143,6 @@ def trust_the_commit_not_the_state(patch: Patch) -> None:
     )  # fmt: skip
 
 
-def flush_on_a_revoke(patch: Patch) -> None:
-    """Nothing is stored on a revoke: by then the next owner may have fenced us."""
-    patch.text(
-        Owner, "revoke",
-        ("    for owned in gone.values():\n",
-         ("    await asyncio.gather(*(owned.checkpoint() for owned in gone.values()))\n"
-         "    for owned in gone.values():\n")),
-    )  # fmt: skip
-
-
 def forget_the_episode_numbers(patch: Patch) -> None:
     """An alert's id depends on its episode only, not on where a restart has cut the mailbox."""
     patch.text(Episodes, "from_json", ('dict(body["numbers"])', "{}"))
@@ -171,19 +151,9 @@ def forget_the_episode_numbers(patch: Patch) -> None:
 # --- stage 2: applying
 
 
-def apply_past_a_hole(patch: Patch) -> None:
-    """A mailbox offset later than the next one stops the process."""
-    patch.text(MailboxPartition, "apply", ("if offset > self.position.next:", "if False:"))
-
-
 def apply_rows_again(patch: Patch) -> None:
     """A row at or below its raw partition's watermark is never applied again."""
     patch.text(partition, "trim", ("block.offset > before[block.source]", "block.offset > -1"))
-
-
-def do_not_notice_a_cut_mailbox(patch: Patch) -> None:
-    """A mailbox that was recreated stops the worker (this one was real)."""
-    patch.text(Owner, "check_end", ("if self._closing or", "if True or"))
 
 
 # --- stage 2: storing
@@ -222,15 +192,6 @@ def commit_a_transaction_with_failed_sends(patch: Patch) -> None:
     patch.text(Committer, "commit", ("await asyncio.gather(*sent)", "pass"))
 
 
-def go_on_after_a_failed_transaction(patch: Patch) -> None:
-    """Any doubt about a transaction ends the process: memory and state may differ."""
-    patch.text(
-        Checkpointer,
-        "checkpoint",
-        ("if self.open:\n                self._fatal", "if False:\n                self._fatal"),
-    )
-
-
 def forget_all_but_one_changed_model(patch: Patch) -> None:
     """A checkpoint holds every model that has changed."""
     patch.text(
@@ -255,27 +216,21 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     commit_before_the_acknowledgement,
     commit_in_spite_of_failed_sends,
     commit_what_was_fetched_on_a_revoke,
-    let_a_fetch_outlive_a_rebalance,
     go_on_from_memory_after_a_rebalance,
     begin_without_a_commit,
     send_no_empty_envelopes,
     always_flag_a_start,
     begin_a_new_chain_after_a_restart,
-    skip_what_retention_deleted,
     count_rows_of_aborted_transactions,
     do_not_fence,
     restore_before_the_fence,
     restore_what_was_not_committed,
     trust_the_commit_not_the_state,
-    flush_on_a_revoke,
     forget_the_episode_numbers,
-    apply_past_a_hole,
     apply_rows_again,
-    do_not_notice_a_cut_mailbox,
     store_alerts_in_a_second_transaction,
     store_the_position_in_a_second_transaction,
     commit_a_transaction_with_failed_sends,
-    go_on_after_a_failed_transaction,
     forget_all_but_one_changed_model,
     copy_after_the_barrier,
 )
