@@ -16,7 +16,6 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from driftline.decide import partition, store
-from driftline.decide.episodes import Episodes
 from driftline.decide.partition import MailboxPartition
 from driftline.ingest import cursors, service
 from driftline.ingest.flush import Packer
@@ -131,9 +130,9 @@ def trust_the_commit_not_the_state(patch: Patch) -> None:
     )  # fmt: skip
 
 
-def forget_the_episode_numbers(patch: Patch) -> None:
-    """An alert's id depends on its episode only, not on where a restart has cut the mailbox."""
-    patch.text(Episodes, "from_json", ('dict(body["numbers"])', "{}"))
+def count_rows_of_aborted_transactions(patch: Patch) -> None:
+    """Rows of an aborted transaction never happened."""
+    patch.text(IngestService, "run", ('"read_committed"', '"read_uncommitted"'))
 
 
 # --- stage 2: applying
@@ -222,7 +221,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     restore_before_the_fence,
     restore_what_was_not_committed,
     trust_the_commit_not_the_state,
-    forget_the_episode_numbers,
+    count_rows_of_aborted_transactions,
     apply_past_a_hole,
     do_not_notice_a_cut_mailbox,
     apply_rows_again,

@@ -74,7 +74,7 @@ def test_runs_are_not_empty() -> None:
         (mutants.commit_before_the_acknowledgement, 0),
         (mutants.begin_a_new_chain_after_a_restart, 0),
         (mutants.apply_rows_again, 0),
-        (mutants.forget_the_episode_numbers, 0),
+        (mutants.count_rows_of_aborted_transactions, 0),
         (mutants.store_alerts_in_a_second_transaction, 0),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
