@@ -1,11 +1,13 @@
 # Driftline. `make` alone lists what can be done.
 PYTHON ?= python3
 ARGS ?=
+SEEDS ?= 200
 MINUTES ?= 10
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports bench quality bench-peers chaos recovery overload soak fuzz lock clean
+.PHONY: help setup demo test check lint types imports bench bench-peers quality sim mutants chaos recovery overload soak \
+	fuzz lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -55,6 +57,12 @@ soak: setup ## steady traffic, and what grows meanwhile; MINUTES=10
 
 fuzz: setup ## hostile input against every reader of bytes; ARGS="--seconds 60" or "--help"
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
+
+sim: setup ## simulate both stages under faults, no broker; SEEDS=500 for more, ARGS="--seed N" repeats one with its trace
+	$(BIN)/python tests/simulation/run.py --seeds $(SEEDS) $(ARGS)
+
+mutants: setup ## bring protocol bugs into the product one at a time: the simulation has to see each of them
+	$(BIN)/python tests/simulation/mutants.py $(ARGS)
 
 UV_LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet

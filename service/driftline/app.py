@@ -20,6 +20,7 @@ from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, Final, NoReturn, Protocol
 
 from driftline import kernelcache, topics
+from driftline.clients import Clients
 from driftline.config import Settings
 from driftline.errors import DriftlineError, ExitCode, FatalError, OperatorError, OutsideError
 from driftline.publish import http
@@ -199,11 +200,12 @@ def build_stages(
 ) -> list[Stage]:
     """The stages of these roles; ``ids`` as ``topics.topic_ids`` gives them."""
     stages: list[Stage] = []
+    clients = Clients(settings.kafka)
     if "detect" in roles:
         from driftline.stream.worker import DetectWorker  # Faust is slow to import
 
         mailbox_id = ids[settings.topics.name("mailbox")][0]
-        stages.append(DetectWorker(settings, topic_id=mailbox_id, metrics=metrics, fatal=die))
+        stages.append(DetectWorker(settings, topic_id=mailbox_id, metrics=metrics, fatal=die, kafka=clients))
     if "ingest" in roles:
         from driftline.ingest.service import IngestService
 
@@ -213,6 +215,7 @@ def build_stages(
                 topic_ids={name: topic_id for name, (topic_id, _) in ids.items()},
                 metrics=metrics,
                 producer_name=f"{socket.gethostname()}-{os.getpid()}",
+                clients=clients,
             )
         )
     return stages

@@ -1,6 +1,8 @@
 """Kafka clients from the settings: the one place where connections get their credentials and limits.
 
-Owns: how ``KafkaSettings`` become arguments of aiokafka's clients. Must not know topics or groups.
+Owns: how ``KafkaSettings`` become arguments of aiokafka's clients, and making them (``Clients``): whoever
+needs a client is given a ``Clients``, so that the simulation in ``tests/simulation`` can give another one.
+Must not know topics or groups.
 """
 
 from __future__ import annotations
@@ -68,6 +70,37 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
     return options
 
 
+class Clients:
+    """Makes the Kafka clients of a worker; ``options`` are aiokafka's own.
+
+    Args:
+        kafka: how to reach the brokers.
+    """
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+
+    def producer(self, **options: Any) -> Any:
+        """An ``AIOKafkaProducer`` that is not started.
+
+        Raises:
+            OperatorError: the credentials cannot be used.
+        """
+        from aiokafka import AIOKafkaProducer  # slow to import, and `driftline topics` needs none
+
+        return AIOKafkaProducer(**client_options(self._kafka), max_request_size=REQUEST_BYTES_MAX, **options)
+
+    def consumer(self, **options: Any) -> Any:
+        """An ``AIOKafkaConsumer`` that is not started; it commits nothing by itself.
+
+        Raises:
+            OperatorError: the credentials cannot be used.
+        """
+        from aiokafka import AIOKafkaConsumer
+
+        return AIOKafkaConsumer(**client_options(self._kafka), enable_auto_commit=False, **options)
+
+
 def group_options(kafka: KafkaSettings) -> dict[str, Any]:
     """Time-outs of a group member; a dead one is replaced after the session time-out."""
     session = int(kafka.session_timeout_seconds * 1000)
@@ -76,5 +109,4 @@ def group_options(kafka: KafkaSettings) -> dict[str, Any]:
         # While a group rebalances the broker waits this long for a member that died in the middle of it.
         "rebalance_timeout_ms": max(session, 10_000),
         "heartbeat_interval_ms": min(session // 5, 3_000),
-        "enable_auto_commit": False,
     }

@@ -15,6 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from driftline import topics
+from driftline.clients import Clients
 from driftline.config import Settings, load_settings
 from driftline.decide.partition import MailboxPartition
 from driftline.localkafka import LocalKafka
@@ -102,7 +103,9 @@ class Deployment:
         name = self.settings.topics.name("mailbox")
         ids = topics.topic_ids(topics.admin_config(self.settings.kafka), [name])
         rows, watermarks = Rows(), {}
-        for number, found in (await read_state(self.settings, range(count))).items():
+        for number, found in (
+            await read_state(self.settings, range(count), Clients(self.settings.kafka))
+        ).items():
             if not found.rows:
                 continue
             partition = MailboxPartition.restore(

@@ -82,6 +82,7 @@ def start_of(
     *,
     when_new: Literal["earliest", "latest"],
     accept_gap: bool,
+    begun: bool = False,
 ) -> Start:
     """Where to begin.
 
@@ -91,6 +92,7 @@ def start_of(
         log: first offset kept and end of the log.
         when_new: where to begin without a commit in a log that no longer begins at 0.
         accept_gap: whether the operator accepts that records are lost.
+        begun: ``committed`` is where the partition was begun; nothing of it may have been sent yet.
 
     Raises:
         FatalError: INGEST, records were deleted before they were read, or the log is shorter than what was
@@ -108,8 +110,9 @@ def start_of(
             "the topic was recreated or cut.",
             remedy="Reset the pipeline's state, or read the new topic under another name.",
         )
+    flags = ProgressFlag.START if begun else 0
     if committed >= first:
-        return Start(committed)
+        return Start(committed, flags)
     if not accept_gap:
         raise FatalError(
             ExitCode.INGEST,
@@ -118,4 +121,4 @@ def start_of(
             "were deleted by retention before they were read.",
             remedy="Set ingest.accept_gap: true (or run with --accept-gap) to go on without them.",
         )
-    return Start(first, ProgressFlag.ACCEPTED_GAP, first - committed)
+    return Start(first, flags | ProgressFlag.ACCEPTED_GAP, first - committed)

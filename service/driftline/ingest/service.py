@@ -14,11 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import (
     CommitFailedError,
@@ -29,13 +29,13 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 
-from driftline import clients
+from driftline.clients import Clients, group_options
 from driftline.config import Settings
 from driftline.errors import ExitCode, FatalError, OutsideError
-from driftline.ingest.chunks import Fetched
-from driftline.ingest.cursors import Cursor, held_back, progress, start_of
+from driftline.ingest.chunks import DecoderKey, Fetched
+from driftline.ingest.cursors import Cursor, Start, held_back, progress, start_of
 from driftline.ingest.flush import Flush, Packer
-from driftline.ingest.source import ConsumerSource, OutOfRange, RecordSource
+from driftline.ingest.source import Committed, ConsumerSource, OutOfRange, RecordSource
 from driftline.publish.metrics import Metrics
 from driftline.records import ProgressFlag, Source
 
@@ -51,6 +51,7 @@ FETCH_BYTES_MAX: Final = (
     2 << 20
 )  # prefetched a raw partition; 3,000 events of 656 bytes, so 0.1 s at 30 k/s each
 TURN_SECONDS_MAX: Final = SEND_SECONDS_MAX + 60.0  # between two turns of the loop; beyond, it hangs
+BEGUN: Final = "begun "  # note of a commit before which nothing was sent, with the topic's id behind it
 LAG_SECONDS: Final = 1.0  # how often lags are written to the metrics
 _REBALANCED: Final = (
     CommitFailedError, IllegalGenerationError, IllegalStateError, RebalanceInProgressError,
@@ -66,12 +67,26 @@ class IngestService:
         topic_ids: id by name of every raw topic and of the commands topic.
         metrics: where to count.
         producer_name: names this worker in envelopes, for people.
+        clients: makes Kafka clients.
+        source: how records are taken from the consumer.
+        clock: monotonic seconds.
     """
 
     def __init__(
-        self, settings: Settings, *, topic_ids: Mapping[str, str], metrics: Metrics, producer_name: str
+        self,
+        settings: Settings,
+        *,
+        topic_ids: Mapping[str, str],
+        metrics: Metrics,
+        producer_name: str,
+        clients: Clients,
+        source: Callable[[Any, Mapping[str, DecoderKey]], RecordSource] = ConsumerSource,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._clients = clients
+        self._make_source = source
+        self._clock = clock
         self._topic_ids = dict(topic_ids)
         self._metrics = metrics
         self._packer = Packer(settings, producer=producer_name)
@@ -83,9 +98,10 @@ class IngestService:
         self._epoch = 0  # moves with every revoke and assignment: what was fetched before is void
         self.failure: FatalError | None = None
         self._in_flight: asyncio.Task[None] | None = None
+        self._fetching: asyncio.Future[Fetched | None] | None = None
         self._assigned = asyncio.Event()
         self._lags_at = 0.0
-        self.turned_at = time.monotonic()  # the watchdog's evidence that the loop goes round
+        self.turned_at = self._clock()  # the watchdog's evidence that the loop goes round
         self._running = False
 
     @property
@@ -95,7 +111,7 @@ class IngestService:
 
     def problem(self) -> FatalError | None:
         """For the watchdog: the loop has stopped turning although nothing was raised."""
-        idle = time.monotonic() - self.turned_at
+        idle = self._clock() - self.turned_at
         if idle <= TURN_SECONDS_MAX or not self._running:
             return None
         return FatalError(ExitCode.STALLED, f"ingest has not moved for {idle:.0f} s.")
@@ -107,27 +123,24 @@ class IngestService:
             FatalError: INGEST.
         """
         compression = self._settings.topics.compression
-        self._producer = AIOKafkaProducer(
-            **clients.client_options(self._settings.kafka),
+        self._producer = self._clients.producer(
             enable_idempotence=True,
             acks="all",
             compression_type=None if compression == "none" else compression,
-            max_request_size=clients.REQUEST_BYTES_MAX,
         )
-        self._consumer = AIOKafkaConsumer(
-            **clients.client_options(self._settings.kafka),
-            **clients.group_options(self._settings.kafka),
+        self._consumer = self._clients.consumer(
+            **group_options(self._settings.kafka),
             group_id=self._settings.group_id("ingest"),
             auto_offset_reset="none",
             isolation_level="read_committed",  # rows of an aborted transaction never happened
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
         )
-        self._source: RecordSource = ConsumerSource(self._consumer, self._packer.keys)
+        self._source = self._make_source(self._consumer, self._packer.keys)
         try:
             await self._producer.start()
             await self._consumer.start()
             self._consumer.subscribe(topics=sorted(self._packer.keys), listener=_Listener(self))
-            self.turned_at = time.monotonic()
+            self.turned_at = self._clock()
             self._running = True
             await self._loop(stop)
         except (KafkaError, OutsideError) as error:
@@ -151,15 +164,15 @@ class IngestService:
         interval = self._settings.ingest.flush_interval_seconds
         turned = 0.0
         while not stop.is_set():
-            self.turned_at = time.monotonic()
+            self.turned_at = self._clock()
             if self.failure is not None:
                 raise self.failure
             if self._in_flight is not None and self._in_flight.done():
                 await self._land()  # also when nothing follows: its failure must not wait for the next row
             backlog = any(cursor.behind for cursor in self._cursors.values())
             if not backlog:  # wait, so that an envelope holds more than a few rows
-                await _wait(stop, max(0.0, turned + interval - time.monotonic()))
-            turned = time.monotonic()
+                await _wait(stop, max(0.0, turned + interval - self._clock()))
+            turned = self._clock()
             await self._turn(stop)
         await self._land()
 
@@ -168,7 +181,7 @@ class IngestService:
         fetched = await self._fetch(stop)
         if fetched is None or epoch != self._epoch:
             return
-        now = time.monotonic()
+        now = self._clock()
         entries = []
         for source, offset, newest in zip(
             fetched.sources, fetched.next_offsets, fetched.record_times, strict=True
@@ -188,15 +201,15 @@ class IngestService:
             self._source.check()
             await _wait(stop, FETCH_WAIT_SECONDS)
             return None
-        waiting = held_back(self._cursors, time.monotonic())
+        waiting = held_back(self._cursors, self._clock())
         wanted = {source: cursor for source, cursor in self._cursors.items() if source not in waiting}
-        fetching = asyncio.ensure_future(
+        fetching = self._fetching = asyncio.ensure_future(
             self._source.next_chunk(wanted, self._settings.ingest.flush_rows, FETCH_WAIT_SECONDS)
         )
         stopping = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not fetching.done():
+            if not fetching.done() or fetching.cancelled():
                 return None
             fetched = fetching.result()
         except OutOfRange as error:
@@ -209,7 +222,7 @@ class IngestService:
         return fetched
 
     def _lags(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for source, cursor in self._cursors.items():
             cursor.behind = self._source.behind(source)
             if now - self._lags_at >= LAG_SECONDS:
@@ -231,7 +244,10 @@ class IngestService:
         first = (await self._consumer.beginning_offsets([tp]))[tp]
         end = (await self._consumer.end_offsets([tp]))[tp]
         if self._cursors.get(error.source) is cursor:
-            self._begin(error.source, cursor.next, (first, end))
+            new = cursor.flags & ProgressFlag.START
+            note = BEGUN + self._topic_ids[error.source.topic] if new else ""
+            start = self._start_of(error.source, Committed(cursor.next, note), (first, end))
+            self._begin(error.source, start, end)
 
     # --- delivery
 
@@ -243,7 +259,7 @@ class IngestService:
             self._in_flight = None
 
     async def _deliver(self, flush: Flush) -> None:
-        started = time.monotonic()
+        started = self._clock()
         try:
             async with asyncio.timeout(SEND_SECONDS_MAX):
                 sent = [
@@ -268,7 +284,7 @@ class IngestService:
             raise FatalError(
                 ExitCode.INGEST, f"a flush could not be stored: {type(error).__name__}: {error}."
             ) from error
-        self._count(flush, time.monotonic() - started)
+        self._count(flush, self._clock() - started)
 
     async def _commit(self, flush: Flush) -> None:
         offsets = {TopicPartition(s.topic, s.partition): offset for s, offset in flush.commits.items()}
@@ -293,6 +309,10 @@ class IngestService:
     async def revoke(self) -> None:
         """Give up all raw partitions: what is being sent may finish, what is only fetched is dropped."""
         self._epoch += 1
+        if self._fetching is not None:
+            # It could outlast a quick rebalance: what it then takes lies behind the new positions, and would
+            # be dropped as fetched before, without being read again.
+            self._fetching.cancel()
         gone, self._cursors = self._cursors, {}
         task = self._in_flight
         if task is not None:
@@ -305,32 +325,59 @@ class IngestService:
         self._epoch += 1
         epoch = self._epoch
         tps = sorted(assigned)
-        committed = await asyncio.gather(*(self._consumer.committed(tp) for tp in tps))
+        committed = await self._source.committed(tps)
         first = await self._consumer.beginning_offsets(tps) if tps else {}
         end = await self._consumer.end_offsets(tps) if tps else {}
+        starts = {tp: self._start_of(Source(*tp), committed.get(tp), (first[tp], end[tp])) for tp in tps}
+        if epoch != self._epoch or not await self._note_begun(
+            {tp: start.offset for tp, start in starts.items() if start.flags & ProgressFlag.START}
+        ):
+            return
         if epoch != self._epoch:
             return
-        for tp, offset in zip(tps, committed, strict=True):
-            self._begin(Source(tp.topic, tp.partition), offset, (first[tp], end[tp]))
+        for tp, start in starts.items():
+            self._begin(Source(*tp), start, end[tp])
         self._assigned.set()
         log.info("raw partitions assigned", extra={"partitions": len(tps)})
 
-    def _begin(self, source: Source, committed: int | None, ends: tuple[int, int]) -> None:
-        """Seek to where a raw partition begins.
+    async def _note_begun(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        """Commit where new partitions begin; False when the group is rebalancing.
+
+        The first envelope says START. Were it sent and the commit after it not made, whoever comes next would
+        begin elsewhere (at the end, or where retention left off), and stage 2 would find a hole for ever.
+        """
+        noted = {tp: (o, BEGUN + self._topic_ids[tp.topic]) for tp, o in offsets.items() if o > 0}
+        try:
+            if noted:
+                await self._consumer.commit(noted)
+        except _REBALANCED as error:
+            log.info("commit refused, the group is rebalancing", extra={"error": type(error).__name__})
+            return False
+        return True
+
+    def _start_of(self, source: Source, committed: Committed | None, ends: tuple[int, int]) -> Start:
+        """Where a raw partition begins.
 
         Raises:
             FatalError: INGEST, see ``start_of``.
         """
-        start = start_of(
+        begun = committed is not None and committed.note == BEGUN + self._topic_ids[source.topic]
+        if committed is not None and committed.note.startswith(BEGUN) and not begun:
+            committed = None  # it was recreated before anything of it was read
+        return start_of(
             source,
-            committed,
+            committed.offset if committed is not None else None,
             ends,
             when_new=self._starts.get(source.topic, "earliest"),
             accept_gap=self._settings.ingest.accept_gap,
+            begun=begun,
         )
+
+    def _begin(self, source: Source, start: Start, end: int) -> None:
+        """Seek to where a raw partition begins."""
         self._consumer.seek(TopicPartition(source.topic, source.partition), start.offset)
         self._cursors[source] = Cursor(
-            start.offset, start.flags, moved_at=time.monotonic(), behind=max(0, ends[1] - start.offset)
+            start.offset, start.flags, moved_at=self._clock(), behind=max(0, end - start.offset)
         )
         if start.flags & ProgressFlag.ACCEPTED_GAP:
             self._metrics.add("driftline_events_lost_total", start.lost, topic=source.topic)

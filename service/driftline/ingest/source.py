@@ -8,7 +8,8 @@ errors) is left to its own ``getmany``, with the same result.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -30,8 +31,20 @@ class OutOfRange(Exception):  # noqa: N818 - an outcome, handled by the service
         self.offset = offset
 
 
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the group has committed for a raw partition; ``note`` is the text stored with the offset."""
+
+    offset: int
+    note: str = ""
+
+
 class RecordSource(Protocol):
     """What the ingest loop needs of a consumer."""
+
+    async def committed(self, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed]:
+        """The group's offsets; partitions without one are left out."""
+        ...
 
     async def next_chunk(
         self, wanted: Mapping[Source, Cursor], rows_max: int, timeout_seconds: float
@@ -92,6 +105,11 @@ class ConsumerSource:
         self._pending: OutOfRange | None = (
             None  # found when others had been drained already: raised next time
         )
+
+    async def committed(self, tps: Sequence[TopicPartition]) -> Mapping[TopicPartition, Committed]:
+        """See ``RecordSource``; aiokafka's own ``committed`` leaves the note out."""
+        found = await self._consumer._coordinator.fetch_committed_offsets(list(tps))  # noqa: SLF001
+        return {tp: Committed(entry.offset, entry.metadata) for tp, entry in found.items()}
 
     async def next_chunk(
         self, wanted: Mapping[Source, Cursor], rows_max: int, timeout_seconds: float

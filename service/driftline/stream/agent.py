@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from driftline.clients import Clients
 from driftline.config import Settings
 from driftline.decide.partition import MailboxPartition
 from driftline.errors import ExitCode, FatalError, HoleError
 from driftline.publish.metrics import Metrics
-from driftline.stream.checkpoint import Checkpointer, Committer, Fatal, Partition
+from driftline.stream.checkpoint import Checkpointer, Clock, Committer, Fatal, Partition, Uniform
 from driftline.stream.restore import Stored, read_state
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,10 @@ class Owner:
         metrics: where to count.
         fatal: ends the process; in tests it may return, then nothing further is applied.
         partition_factory: makes partitions.
+        clients: makes Kafka clients.
+        committer: makes the producer of a partition.
+        clock: monotonic seconds.
+        uniform: a random number between two, for times at which nothing depends.
     """
 
     def __init__(
@@ -104,14 +110,20 @@ class Owner:
         metrics: Metrics,
         fatal: Fatal,
         partition_factory: PartitionFactory,
-        committer: Callable[[Settings, int], Committer] = Committer,
+        clients: Clients,
+        committer: Callable[[Settings, int, Clients], Committer] = Committer,
+        clock: Clock = time.monotonic,
+        uniform: Uniform = random.uniform,
     ) -> None:
         self._settings = settings
         self._topic_id = topic_id
         self._metrics = metrics
         self._fatal = fatal
         self._factory = partition_factory
+        self._clients = clients
         self._committer = committer
+        self._clock = clock
+        self._uniform = uniform
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="driftline-checkpoint")
         self._lock = asyncio.Lock()
         self._epoch = 0  # moves with every revoke: a take-over that a revoke overtakes installs nothing
@@ -159,6 +171,24 @@ class Owner:
         for note in partition.drain_notes():
             log.warning("%s", note, extra={"partition": number})
 
+    def check_end(self, number: int, end: int) -> None:
+        """Told the end of a mailbox partition's log now and then: what was applied cannot lie beyond it.
+
+        A consumer that finds its offset out of range begins anew, and what it then reads is below the next
+        offset: without this check it would be skipped in silence.
+        """
+        owned = self.owned.get(number)
+        if self._closing or owned is None or end >= owned.partition.next_offset:
+            return
+        self._end(
+            FatalError(
+                ExitCode.IDENTITY,
+                f"mailbox partition {number} ends at offset {end}, but was applied up to "
+                f"{owned.partition.next_offset}: the topic was recreated or cut.",
+                remedy="If the topic was recreated on purpose, delete the state topic and create both again.",
+            )
+        )
+
     # --- taking over and giving up
 
     async def revoke(self, why: str) -> None:
@@ -205,12 +235,12 @@ class Owner:
             # Again in one generation: a second producer would fence our own first one. Only seek.
             await mailbox.seek({p: owned.partition.next_offset for p, owned in self.owned.items()})
             return
-        began = time.monotonic()
+        began = self._clock()
         new: dict[int, Checkpointer] = {}
-        committers = {p: self._committer(self._settings, p) for p in sorted(assigned)}
+        committers = {p: self._committer(self._settings, p, self._clients) for p in sorted(assigned)}
         try:
             await asyncio.gather(*(committer.open() for committer in committers.values()))
-            stored = await read_state(self._settings, assigned)
+            stored = await read_state(self._settings, assigned, self._clients)
             committed = await mailbox.committed(assigned)
             starts = await mailbox.log_starts(assigned)
             for p, committer in committers.items():
@@ -234,7 +264,7 @@ class Owner:
         for p, checkpointer in new.items():
             checkpointer.start()
             self.notes(p, checkpointer.partition)
-            self._metrics.set("driftline_recovery_duration_seconds", time.monotonic() - began, partition=p)
+            self._metrics.set("driftline_recovery_duration_seconds", self._clock() - began, partition=p)
             self._metrics.set("driftline_recovery_bytes", stored[p].size, partition=p)
         log.info(
             "mailbox partitions taken over",
@@ -242,7 +272,7 @@ class Owner:
                 "partitions": sorted(new),
                 "generation": generation,
                 "records": sum(s.records for s in stored.values()),
-                "seconds": round(time.monotonic() - began, 2),
+                "seconds": round(self._clock() - began, 2),
             },
         )
 
@@ -261,6 +291,8 @@ class Owner:
             executor=self._executor,
             fatal=self._end,
             stored=stored,
+            clock=self._clock,
+            uniform=self._uniform,
         )
 
     def _restore(self, number: int, stored: Stored, committed: int | None, start: int) -> Partition:

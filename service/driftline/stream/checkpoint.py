@@ -18,10 +18,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from driftline import clients
+from driftline.clients import Clients
 from driftline.config import CheckpointSettings, Settings
 from driftline.decide.outputs import Checkpoint
 from driftline.errors import ExitCode, FatalError
@@ -38,6 +37,8 @@ RETRY_BACKOFF_MS: Final = (
 JITTER: Final = 0.1  # of the interval, so that partitions do not checkpoint in step
 
 Fatal = Callable[[FatalError], None]
+Clock = Callable[[], float]
+Uniform = Callable[[float, float], float]
 
 
 class Partition(Protocol):
@@ -84,17 +85,15 @@ def encode(checkpoint: Checkpoint) -> Encoded:
 class Committer:
     """The transactional producer of one mailbox partition."""
 
-    def __init__(self, settings: Settings, partition: int) -> None:
+    def __init__(self, settings: Settings, partition: int, clients: Clients) -> None:
         self._partition = partition
         self._state = settings.topics.name("state")
         self._alerts = settings.topics.name("alerts")
         self._reports = settings.topics.name("reports")
-        self._producer = AIOKafkaProducer(
-            **clients.client_options(settings.kafka),
+        self._producer = clients.producer(
             transactional_id=f"{settings.topics.prefix}-{settings.group}-{partition}",
             transaction_timeout_ms=int(settings.checkpoint.transaction_timeout_seconds * 1000),
             acks="all",
-            max_request_size=clients.REQUEST_BYTES_MAX,
             retry_backoff_ms=RETRY_BACKOFF_MS,
         )
 
@@ -141,6 +140,8 @@ class Checkpointer:
         executor: where bytes are made.
         fatal: ends the process.
         stored: told the next offset after each checkpoint, so that the group's commit follows.
+        clock: monotonic seconds.
+        uniform: a random number between two.
     """
 
     def __init__(
@@ -154,12 +155,16 @@ class Checkpointer:
         executor: Executor,
         fatal: Fatal,
         stored: Callable[[int, int], Awaitable[None]],
+        clock: Clock = time.monotonic,
+        uniform: Uniform = random.uniform,
     ) -> None:
+        self._clock = clock
+        self._uniform = uniform
         self.number = number
         self.partition = partition
         self.open = True
         self.dirty_since: float | None = None  # monotonic seconds; for the watchdog
-        self.applied_at = time.monotonic()
+        self.applied_at = self._clock()
         self._committer = committer
         self._settings = settings
         self._metrics = metrics
@@ -176,7 +181,7 @@ class Checkpointer:
 
     def touched(self) -> None:
         """The partition has applied something."""
-        self.applied_at = time.monotonic()
+        self.applied_at = self._clock()
         if self.dirty_since is None and self.partition.dirty:
             self.dirty_since = self.applied_at
         if self.partition.urgent:
@@ -185,13 +190,13 @@ class Checkpointer:
     async def _run(self) -> None:
         interval = self._settings.interval_seconds
         gap = 1.0 / self._settings.urgent_per_second_max
-        await self._sleep(random.uniform(0.0, interval))  # not in step with the other partitions
+        await self._sleep(self._uniform(0.0, interval))  # not in step with the other partitions
         while self.open:
-            began = time.monotonic()
+            began = self._clock()
             await self.checkpoint()
-            await asyncio.sleep(max(0.0, min(gap, interval) - (time.monotonic() - began)))
-            rest = interval * random.uniform(1 - JITTER, 1 + JITTER)
-            await self._sleep(rest - (time.monotonic() - began))
+            await asyncio.sleep(max(0.0, min(gap, interval) - (self._clock() - began)))
+            rest = interval * self._uniform(1 - JITTER, 1 + JITTER)
+            await self._sleep(rest - (self._clock() - began))
 
     async def _sleep(self, seconds: float) -> None:
         """Until the time has passed or something urgent came."""
@@ -207,7 +212,7 @@ class Checkpointer:
             if checkpoint is None:
                 return
             self.dirty_since = None
-            began = time.monotonic()
+            began = self._clock()
             try:
                 async with asyncio.timeout(self._settings.transaction_timeout_seconds):
                     loop = asyncio.get_running_loop()
@@ -218,7 +223,7 @@ class Checkpointer:
                     self._fatal(_failed(self.number, error))
                 return
         if self.open:
-            self._count(checkpoint, encoded, time.monotonic() - began)
+            self._count(checkpoint, encoded, self._clock() - began)
             await self._stored(self.number, checkpoint.next_offset)
 
     def _count(self, checkpoint: Checkpoint, encoded: Encoded, seconds: float) -> None:

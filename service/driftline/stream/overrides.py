@@ -156,6 +156,14 @@ class App(faust.App):
     def _create_directories(self) -> None:
         """Upstream: folders for tables, in the working directory. Here: none, there is no table."""
 
+    async def _on_partitions_revoked(self, revoked: Any) -> None:
+        """Upstream: stop the flow and drop what is buffered. Here also: give up what we own.
+
+        The next owner may be told before we are: a checkpoint that it has fenced would end this process.
+        """
+        await super()._on_partitions_revoked(revoked)
+        await self.owner.revoke("rebalance")
+
     async def _producer_flush(self, logger: Any) -> None:
         """Upstream: flush Faust's producer at a revoke and at the end. Here: nothing, it is never started."""
         del logger

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
-from driftline import clients
+from driftline.clients import Clients
 from driftline.config import Settings
 
 FETCH_BYTES_MAX: Final = 4 << 20  # a restore is a bulk read; a partition's state is a few MiB
@@ -28,7 +28,7 @@ class Stored:
     size: int = 0  # bytes read
 
 
-async def read_state(settings: Settings, partitions: Iterable[int]) -> dict[int, Stored]:
+async def read_state(settings: Settings, partitions: Iterable[int], clients: Clients) -> dict[int, Stored]:
     """Latest value by key for each partition, tombstones removed, up to the last stable offset.
 
     The caller sets the deadline.
@@ -40,10 +40,8 @@ async def read_state(settings: Settings, partitions: Iterable[int]) -> dict[int,
     found = {TopicPartition(topic, p): Stored() for p in partitions}
     if not found:
         return {}
-    consumer = AIOKafkaConsumer(
-        **clients.client_options(settings.kafka),
+    consumer = clients.consumer(
         isolation_level="read_committed",
-        enable_auto_commit=False,
         auto_offset_reset="none",
         fetch_max_wait_ms=50,
         max_partition_fetch_bytes=FETCH_BYTES_MAX,

@@ -92,6 +92,7 @@ class DetectWorker:
         topic_id: id of the mailbox topic.
         metrics: where to count.
         fatal: ends the process.
+        kafka: makes Kafka clients.
         partition_factory: makes partitions; the real ones by default.
 
     Raises:
@@ -105,6 +106,7 @@ class DetectWorker:
         topic_id: str,
         metrics: Metrics,
         fatal: Fatal,
+        kafka: clients.Clients,
         partition_factory: PartitionFactory | None = None,
     ) -> None:
         check_versions()
@@ -116,6 +118,7 @@ class DetectWorker:
             metrics=metrics,
             fatal=fatal,
             partition_factory=partition_factory or mailbox_partitions(settings),
+            clients=kafka,
         )
         self._app: App | None = None
         self._started = False
@@ -188,19 +191,24 @@ class DetectWorker:
 
     async def _lags(self, app: App) -> None:
         while True:
+            for partition, end in self._log_ends(app).items():
+                self.owner.check_end(partition, end)
             for partition, behind in self._behind(app).items():
                 self._metrics.set("driftline_mailbox_lag_records", behind, partition=partition)
             await asyncio.sleep(LAG_SECONDS)
 
     def _behind(self, app: App) -> dict[int, int]:
         """Envelopes in the log that were not applied yet, as far as known."""
+        owned, ends = dict(self.owner.owned), self._log_ends(app)
+        return {p: max(0, end - owned[p].partition.next_offset) for p, end in ends.items() if p in owned}
+
+    def _log_ends(self, app: App) -> dict[int, int]:
+        """Where the log of each owned partition ended at its last fetch, as far as known."""
         kafka = _kafka_consumer(app)
-        found = {}
-        for partition, owned in list(self.owner.owned.items()):
-            end = kafka.highwater(faust.types.TP(app.mailbox_topic, partition)) if kafka is not None else None
-            if end is not None and end >= 0:
-                found[partition] = max(0, end - owned.partition.next_offset)
-        return found
+        if kafka is None:
+            return {}
+        found = {p: kafka.highwater(faust.types.TP(app.mailbox_topic, p)) for p in list(self.owner.owned)}
+        return {p: end for p, end in found.items() if end is not None and end >= 0}
 
     # --- for the watchdog, called from its thread ---------------------------------------------------------
 

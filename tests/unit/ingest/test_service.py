@@ -71,6 +71,15 @@ def test_where_a_raw_partition_begins(
     assert start_of(A, committed, log, when_new=when_new, accept_gap=False) == expected
 
 
+def test_a_partition_that_was_only_begun_still_has_to_say_start() -> None:
+    """Its commit was made before anything was sent; also when retention overtakes it there."""
+    assert start_of(A, 5, (5, 50), when_new="latest", accept_gap=False, begun=True) == Start(
+        5, ProgressFlag.START
+    )
+    lost = start_of(A, 5, (8, 50), when_new="latest", accept_gap=True, begun=True)
+    assert lost == Start(8, ProgressFlag.START | ProgressFlag.ACCEPTED_GAP, 3)
+
+
 def test_lost_records_stop_unless_accepted() -> None:
     """The message names the lost range; accepted, the chain begins anew behind it and they are counted."""
     with pytest.raises(FatalError, match=r"events\[0\]: offsets 3 to 7 \(5 records\).*accept_gap") as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from driftline.clients import Clients
 from driftline.config import Settings
 from driftline.decide.outputs import Checkpoint, StateRow
 from driftline.errors import ExitCode, FatalError, HoleError, OperatorError
@@ -62,7 +63,7 @@ class FakeCommitter(Committer):
 
     made: list[FakeCommitter]
 
-    def __init__(self, settings: Settings, partition: int) -> None:
+    def __init__(self, settings: Settings, partition: int, clients: Clients) -> None:
         self.partition = partition
         self.stored: list[Encoded] = []
         self.opened = self.closed = 0
@@ -134,6 +135,7 @@ class World:
         self.settings = Settings(
             ingest={"discover_models": True}, checkpoint={"interval_seconds": 0.1, **settings}
         )
+        self.clients = Clients(self.settings.kafka)
         monkeypatch.setattr(agent, "read_state", self._read)
         self.owner = Owner(
             self.settings,
@@ -141,11 +143,14 @@ class World:
             metrics=Metrics(),
             fatal=self.errors.append,
             partition_factory=self._make,
+            clients=self.clients,
             committer=FakeCommitter,
         )
 
-    async def _read(self, settings: Settings, partitions: Iterable[int]) -> dict[int, Stored]:
-        del settings
+    async def _read(
+        self, settings: Settings, partitions: Iterable[int], clients: Clients
+    ) -> dict[int, Stored]:
+        del settings, clients
         assert all(c.opened for c in self.committers), "fence before reading"
         await asyncio.sleep(self.read_seconds)
         return {p: Stored(dict(self.rows.get(p, {}))) for p in partitions}
@@ -296,6 +301,23 @@ def test_records_of_another_generation_are_left_alone(world: World) -> None:
     run(story())
 
 
+def test_a_mailbox_that_ends_before_what_was_applied_ends_the_process(world: World) -> None:
+    """It was recreated or cut: what comes next is below the next offset and would be skipped in silence."""
+
+    async def story() -> None:
+        await world.take_over(0)
+        world.apply(0)
+        world.owner.check_end(0, 1)
+        world.owner.check_end(7, 0)  # not ours
+        assert world.codes() == []
+        world.owner.check_end(0, 0)
+        world.apply(1)
+        assert world.partition().applied == [0]
+
+    run(story())
+    assert world.codes() == [ExitCode.IDENTITY]
+
+
 def test_a_revoke_stores_nothing(world: World) -> None:
     """What was not stored by then is the next owner's to apply."""
 
@@ -349,7 +371,7 @@ def test_a_failed_transaction_ends_the_process_unless_the_partition_was_given_up
     """A fenced former owner goes quietly: its writes were refused."""
 
     async def story(release: bool) -> None:
-        partition, committer = FakePartition(), FakeCommitter(world.settings, 0)
+        partition, committer = FakePartition(), FakeCommitter(world.settings, 0, world.clients)
         checkpointer = _checkpointer(world, partition, committer)
         committer.fail, committer.gate = RuntimeError("fenced"), asyncio.Event()
         partition.apply(0, 1, b"")
@@ -371,7 +393,7 @@ def test_a_transaction_that_hangs_ends_the_process(world: World) -> None:
     object.__setattr__(world.settings.checkpoint, "transaction_timeout_seconds", 0.05)
 
     async def story() -> None:
-        partition, committer = FakePartition(), FakeCommitter(world.settings, 0)
+        partition, committer = FakePartition(), FakeCommitter(world.settings, 0, world.clients)
         committer.gate = asyncio.Event()
         partition.apply(0, 1, b"")
         await _checkpointer(world, partition, committer).checkpoint()
@@ -404,7 +426,7 @@ def test_checkpoints_of_a_partition_never_overlap(world: World) -> None:
     """Two at once would mix their rows in one transaction."""
 
     async def story() -> None:
-        partition, committer = FakePartition(), FakeCommitter(world.settings, 0)
+        partition, committer = FakePartition(), FakeCommitter(world.settings, 0, world.clients)
         checkpointer = _checkpointer(world, partition, committer)
         committer.gate = asyncio.Event()
         partition.apply(0, 1, b"")

@@ -1,0 +1,115 @@
+"""What a seed means: sizes, settings, traffic, and which faults come when.
+
+Pure: a plan is a function of its seed. Owns the mix of scenarios; most seeds hold faults that a deployment
+must survive, some hold one after which it must stop with the right exit code, a few none at all.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from driftline.config import Settings
+from driftline.errors import ExitCode
+
+RAW: Final = "raw.events"
+TRAFFIC_SECONDS: Final = 32.0
+
+# Faults that a deployment must survive, with their weights.
+SURVIVED: Final[Mapping[str, int]] = {
+    "crash": 7, "pause": 7, "terminate": 3, "rebalance": 6, "silence": 2, "slow": 2, "sends fail": 2,
+    "commits fail": 2, "echo": 2, "aborted rows": 2, "late rows": 2,
+}  # fmt: skip
+
+# Faults after which it must stop, and the exit codes that say so.
+STOPS: Final[Mapping[str, frozenset[ExitCode]]] = {
+    "raw topic recreated": frozenset({ExitCode.INGEST, ExitCode.IDENTITY}),
+    "mailbox recreated": frozenset({ExitCode.IDENTITY, ExitCode.HOLE}),
+    "raw overrun": frozenset({ExitCode.INGEST}),
+    "mailbox overrun": frozenset({ExitCode.IDENTITY, ExitCode.HOLE}),
+    "state lost": frozenset({ExitCode.STATE_MISSING}),
+}
+# How a worker may end while the network fails or another worker takes over; a supervisor starts it again.
+TOLERATED: Final = frozenset({ExitCode.TRANSACTION, ExitCode.TAKE_OVER, ExitCode.INGEST})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens at a moment."""
+
+    at: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run."""
+
+    seed: int
+    settings: Settings
+    workers: int
+    raw_partitions: int
+    models: tuple[str, ...]
+    raw_start: int  # first offset that is left of the raw log when the workers start
+    faults: tuple[Fault, ...]
+    stop: Fault | None  # after this one the deployment has to stop
+    promotions: tuple[tuple[float, str], ...]  # baselines that come as commands: when and for which model
+    calm: bool  # nothing but orderly stops and rebalances: no process may end by itself
+
+
+def make_plan(seed: int) -> Plan:
+    """The plan of a seed."""
+    dice = random.Random(seed)
+    models = tuple(f"m{i}" for i in range(dice.choice((1, 1, 2))))
+    calm = dice.random() < 0.1
+    stop = None
+    if not calm and dice.random() < 0.25:
+        stop = Fault(dice.uniform(8.0, TRAFFIC_SECONDS - 4.0), dice.choice(sorted(STOPS)))
+    kinds = ["terminate", "rebalance"] if calm else list(SURVIVED)
+    weights = [SURVIVED[kind] for kind in kinds]
+    faults = [
+        Fault(dice.triangular(0.5, TRAFFIC_SECONDS, 8.0), kind)
+        for kind in dice.choices(kinds, weights, k=dice.randint(2, 10))
+    ]
+    if not calm:  # the first flushes and the first rebalance have a protocol of their own
+        faults.append(Fault(dice.uniform(1.0, 4.0), dice.choice(("crash", "sends fail", "commits fail"))))
+    faults += [Fault(dice.uniform(5.0, TRAFFIC_SECONDS), kind) for kind in ("compaction", "retention") * 4]
+    values: dict[str, Any] = {
+        "kafka": {"session_timeout_seconds": dice.choice((6, 10))},
+        "inputs": [{"topic": RAW, "start": dice.choice(("earliest", "latest"))}],
+        "topics": {"prefix": "sim", "mailbox_partitions": dice.choice((1, 2, 3)), "replication_factor": 1},
+        "models": {model: {} for model in models},
+        "detection": {
+            "learning_rows": 500,
+            "min_duration_events": 0,
+            "tolerance": 0.5,
+            "false_alarms_per_week": 10_000,
+            "learning_models_max": dice.choice((1, 50)),
+        },
+        "ingest": {
+            "flush_interval_seconds": dice.choice((0.5, 1.0)),
+            "flush_rows": dice.choice((30, 200)),
+            "accept_gap": stop is None and dice.random() < 0.2,
+        },
+        "checkpoint": {
+            "interval_seconds": dice.choice((1.0, 3.0)),
+            "transaction_timeout_seconds": dice.choice((8, 30)),
+            "take_over_timeout_seconds": 30,
+        },
+    }
+    return Plan(
+        seed=seed,
+        settings=Settings(**values),
+        workers=dice.choice((1, 1, 2, 2, 3)),
+        raw_partitions=dice.choice((1, 2, 3)),
+        models=models,
+        raw_start=dice.choice((0, 7)),
+        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
+        stop=stop,
+        promotions=tuple(
+            (dice.uniform(0.5, 25.0), dice.choice(models)) for _ in range(dice.choice((0, 0, 1, 2)))
+        ),
+        calm=calm,
+    )
