@@ -76,18 +76,8 @@ class Episodes:
         return episode
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready form, for the snapshot."""
+        """JSON-ready form, for the snapshot; ``store`` reads it back."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, body: dict[str, Any]) -> Episodes:
-        """The inverse of ``to_json``."""
-        return cls(
-            {k: Episode(**e) for k, e in body["open"].items()},
-            dict(body["numbers"]),
-            body["opened"],
-            body["resolved"],
-        )
 
 
 def effect_size(mean: float, reference_mean: float, sd: float, *, binary: bool) -> float:

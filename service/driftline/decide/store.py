@@ -165,7 +165,7 @@ def model_rows(model: Model) -> Iterator[StateRow]:
         "later_run_length": d.later_run_length,
         "rate": None if d.rate is None else [d.rate.bucket, d.rate.count],
         "plugins": [plugin.to_json() for plugin in d.plugins],
-        "window": [d.window.rows, d.window.first_time, d.window.number, d.window.tainted],
+        "window": [d.window.rows, d.window.first_time, d.window.number, list(d.window.tainted)],
     }
     yield _row(
         name,

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from driftline.clients import Clients
 from driftline.config import Settings
@@ -24,6 +24,9 @@ from driftline.stream.checkpoint import Checkpointer, Clock, Committer, Fatal, P
 from driftline.stream.restore import Stored, read_state
 
 log = logging.getLogger(__name__)
+
+# A broker that has just become leader shows a log's end late, until its followers have fetched.
+CUT_SECONDS: Final = 10.0
 
 
 class PartitionFactory(Protocol):
@@ -128,6 +131,9 @@ class Owner:
         self._lock = asyncio.Lock()
         self._epoch = 0  # moves with every revoke: a take-over that a revoke overtakes installs nothing
         self._closing = False
+        self._short_since: dict[
+            int, float
+        ] = {}  # mailbox partitions whose log seems shorter than what was applied
         self.generation = -1
         self.owned: dict[int, Checkpointer] = {}
         self.taken_over = False  # a take-over has succeeded, be it of nothing
@@ -175,10 +181,13 @@ class Owner:
         """Told the end of a mailbox partition's log now and then: what was applied cannot lie beyond it.
 
         A consumer that finds its offset out of range begins anew, and what it then reads is below the next
-        offset: without this check it would be skipped in silence.
+        offset: without this check it would be skipped in silence. It only counts when it lasts (CUT_SECONDS).
         """
         owned = self.owned.get(number)
         if self._closing or owned is None or end >= owned.partition.next_offset:
+            self._short_since.pop(number, None)
+            return
+        if self._clock() - self._short_since.setdefault(number, self._clock()) < CUT_SECONDS:
             return
         self._end(
             FatalError(
@@ -195,6 +204,7 @@ class Owner:
         """Give everything up; nothing is stored."""
         self._epoch += 1
         gone, self.owned = self.owned, {}
+        self._short_since.clear()
         for owned in gone.values():
             owned.open = False
         await asyncio.gather(*(owned.release() for owned in gone.values()))

@@ -149,6 +149,16 @@ def test_restarts_do_not_show() -> None:
     assert state_bytes(other) == state_bytes(whole)
 
 
+def test_a_checkpoint_is_what_stood_at_its_barrier() -> None:
+    """It is encoded later, in another thread, while rows go on: also what they change in place is a copy."""
+    model, twin = new_model(REFERENCE), new_model(REFERENCE)
+    for other in (model, twin):
+        assert other.apply(DRIFTING, 0, 10_000, PROGRESS, CONTEXT) == []
+    rows = list(store.model_rows(model))
+    assert model.apply(DRIFTING, 10_000, 12_000, PROGRESS, CONTEXT)
+    assert [r.encode() for r in rows] == [r.encode() for r in store.model_rows(twin)]
+
+
 def test_a_reference_is_learned_from_the_first_rows_whatever_the_cuts() -> None:
     """Frozen at exactly row 5,000; restarts while learning lose nothing."""
     whole, other = new_model(), new_model()
