@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import heapq
 import random
+import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -186,19 +187,24 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def dispose(self) -> None:
         """End what is left. Its finally-blocks run now, when everything was judged already."""
-        for task in self._tasks:
-            coro: Any = task.get_coro()
-            for _ in range(20):  # a finally-block that awaits wants to be closed again
-                try:
-                    coro.close()
-                    break
-                except BaseException:  # noqa: BLE001, S112 - whatever a dead process would still say
-                    continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # what these blocks would await is never awaited
+            for task in self._tasks:
+                _close(task.get_coro())
         self._ready.clear()  # type: ignore[attr-defined]
         self._scheduled.clear()  # type: ignore[attr-defined]
         self._tasks.clear()
         with contextlib.suppress(Exception):
             self.close()
+
+
+def _close(coro: Any) -> None:
+    for _ in range(20):  # a finally-block that awaits wants to be closed again
+        try:
+            coro.close()
+        except BaseException:  # noqa: BLE001, S112 - whatever a dead process would still say
+            continue
+        return
 
 
 def unexpected(error: BaseException) -> FatalError:

@@ -160,12 +160,12 @@ def store_alerts_in_a_second_transaction(patch: Patch) -> None:
     """State and alerts become visible together."""
     patch.text(
         Committer, "commit",
-        ("    for record in encoded.alerts:\n",
+        ("    for topic, records in ",
          ("    if encoded.alerts:\n"
          "        await asyncio.gather(*sent)\n"
          "        await producer.commit_transaction()\n"
          "        await producer.begin_transaction()\n"
-         "    for record in encoded.alerts:\n")),
+         "    for topic, records in ")),
     )  # fmt: skip
 
 
@@ -174,13 +174,13 @@ def store_the_position_in_a_second_transaction(patch: Patch) -> None:
     patch.text(
         Committer, "commit",
         ("for key, value in encoded.rows\n", "for key, value in encoded.rows[:-1]\n"),
-        ("    for record in encoded.alerts:\n",
+        ("    for topic, records in ",
          ("    await asyncio.gather(*sent)\n"
          "    await producer.commit_transaction()\n"
          "    await producer.begin_transaction()\n"
          "    key, value = encoded.rows[-1]\n"
          "    sent = [await producer.send(self._state, value, key=key, partition=self._partition)]\n"
-         "    for record in encoded.alerts:\n")),
+         "    for topic, records in ")),
     )  # fmt: skip
 
 
