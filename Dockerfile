@@ -8,7 +8,7 @@ RUN python -m venv --without-pip /opt/driftline
 COPY requirements requirements
 RUN pip --python /opt/driftline/bin/python install --no-cache-dir --require-hashes -r requirements/run.txt
 # What builds the package is locked too.
-RUN awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/} keep' requirements/dev.txt > build.txt \
+RUN awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' requirements/dev.txt > build.txt \
     && pip install --no-cache-dir --require-hashes -r build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY service service
