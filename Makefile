@@ -75,7 +75,7 @@ deploy-test: setup ## lint, render and validate Dockerfile, compose file and Hel
 	$(BIN)/python tests/deploy/tools.py $(ARGS)
 
 image-steps: setup ## run the steps of the Dockerfile without Docker, in a clean folder (about three minutes)
-	$(BIN)/python tests/deploy/dockerfile_steps.py
+	$(BIN)/python tests/deploy/dockerfile_steps.py $(ARGS)
 
 UV_LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
