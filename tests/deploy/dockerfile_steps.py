@@ -53,15 +53,18 @@ class Image:
         """Absolute paths of the image, under our folder."""
         return PLACES.sub(lambda match: f"{self.folder}{match[0]}", text)
 
-    def start(self, arguments: list[str], **more: str) -> subprocess.Popen[bytes]:
-        """A process as the image would run it."""
+    def start(self, arguments: list[str], *, quiet: bool = False, **more: str) -> subprocess.Popen[bytes]:
+        """A process as the image would run it; ``quiet``: what it says on standard error is dropped."""
         environment = {k: v for k, v in os.environ.items() if k.startswith("PIP_")}  # where packages are
         environment |= {"PATH": self.path, "HOME": str(self.folder / "tmp")}
         environment |= self.environment | more
         if self.user and os.geteuid() == 0:
             uid, gid = self.user.split(":")
             arguments = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *arguments]
-        return subprocess.Popen(arguments, cwd=self.workdir, env=environment, start_new_session=True)
+        errors = subprocess.DEVNULL if quiet else None
+        return subprocess.Popen(
+            arguments, cwd=self.workdir, env=environment, stderr=errors, start_new_session=True
+        )
 
     def run(self, text: str) -> None:
         """RUN.
@@ -142,7 +145,7 @@ def check_running(image: Image) -> None:
     began = time.monotonic()
     process = image.start([*image.command, "run", "--config", str(config)], **port)
     try:
-        while image.start(image.health, **port).wait():
+        while image.start(image.health, quiet=True, **port).wait():  # refused until it listens
             if process.poll() is not None or time.monotonic() - began > LIVE_SECONDS_MAX:
                 raise RuntimeError(f"not healthy; exit code {process.poll()}")
             time.sleep(0.5)
