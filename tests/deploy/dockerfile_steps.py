@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -53,11 +54,13 @@ class Image:
         """Absolute paths of the image, under our folder."""
         return PLACES.sub(lambda match: f"{self.folder}{match[0]}", text)
 
-    def start(self, arguments: list[str], *, quiet: bool = False, **more: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, arguments: list[str], more: Mapping[str, str] | None = None, *, quiet: bool = False
+    ) -> subprocess.Popen[bytes]:
         """A process as the image would run it; ``quiet``: what it says on standard error is dropped."""
         environment = {k: v for k, v in os.environ.items() if k.startswith("PIP_")}  # where packages are
         environment |= {"PATH": self.path, "HOME": str(self.folder / "tmp")}
-        environment |= self.environment | more
+        environment |= {**self.environment, **(more or {})}
         if self.user and os.geteuid() == 0:
             uid, gid = self.user.split(":")
             arguments = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *arguments]
@@ -143,9 +146,9 @@ def check_running(image: Image) -> None:
     )
     port = {"DRIFTLINE_HTTP__PORT": str(free_port())}
     began = time.monotonic()
-    process = image.start([*image.command, "run", "--config", str(config)], **port)
+    process = image.start([*image.command, "run", "--config", str(config)], port)
     try:
-        while image.start(image.health, quiet=True, **port).wait():  # refused until it listens
+        while image.start(image.health, port, quiet=True).wait():  # refused until it listens
             if process.poll() is not None or time.monotonic() - began > LIVE_SECONDS_MAX:
                 raise RuntimeError(f"not healthy; exit code {process.poll()}")
             time.sleep(0.5)
