@@ -103,7 +103,7 @@ def prepare(bootstrap: str, folder: Path) -> Path:
         RAW,
         inputs=[{"topic": name, "start": "earliest"} for name in (RAW, GAP)],
         models=dict.fromkeys(MODELS),
-        detection={"learning_rows": 1_000},
+        detection={"learning_rows": 1_000, "window_rows": 1_000},
         ingest={"accept_gap": True},
     )
     config = workers.write_settings(folder / "driftline.yaml", values)

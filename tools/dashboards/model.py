@@ -47,6 +47,8 @@ def build() -> Any:
         _now(),
         [row("Signals")],
         _signals(),
+        [row("Windows")],
+        _windows(),
         [row("Predictions")],
         _predictions(),
         [row("Alerts and data")],
@@ -135,6 +137,79 @@ def _signals() -> list[Any]:
             (f"max by (signal) (driftline_signal_missing_ratio{{{SIGNALS}}})", "{{signal}}"),
         ),
     ]
+
+
+def _windows() -> list[Any]:
+    """One panel for one statistic: their values mean different things and are never mixed."""
+    statistics = (
+        (
+            "Population stability index",
+            "driftline_psi",
+            "none",
+            "Below 0.1 little has changed, above 0.25 much.",
+        ),
+        (
+            "Jensen-Shannon distance",
+            "driftline_jensen_shannon_distance",
+            "none",
+            "0 to 1; 1: nothing is in common.",
+        ),
+        (
+            "Hellinger distance",
+            "driftline_hellinger_distance",
+            "none",
+            "0 to 1; read it like Jensen-Shannon.",
+        ),
+        (
+            "Largest change of one share",
+            "driftline_l_infinity_distance",
+            "percentunit",
+            "The decile or category that changed most.",
+        ),
+        (
+            "Kolmogorov-Smirnov distance",
+            "driftline_ks_distance",
+            "none",
+            "Over percentiles; numeric signals only.",
+        ),
+        (
+            "Wasserstein distance",
+            "driftline_wasserstein_distance",
+            "none",
+            "In reference standard deviations; numeric signals only.",
+        ),
+        (
+            "Chi-squared",
+            "driftline_chi_squared",
+            "none",
+            "Grows with the window; its p-value is in the report.",
+        ),
+    )
+    panels = [
+        graph(
+            title,
+            f"Last full window against the reference, over deciles or categories. {meaning}",
+            unit,
+            (f"max by (signal) ({metric}{{{SIGNALS}}})", "{{signal}}"),
+            span=8,
+        )
+        for title, metric, unit, meaning in statistics
+    ]
+    learned = number(
+        "Later features",
+        "Features watched that appeared after the reference was frozen. Promote a baseline that has them.",
+        "none",
+        (f"max(driftline_later_features{{{MODEL}}})", "features"),
+        span=8,
+    )
+    plugin = number(
+        "Alarms of named detectors",
+        "Alarms of river's detectors that models.NAME.signals names; they open no episode.",
+        "none",
+        (f"max(driftline_plugin_alarms_total{{{MODEL}}})", "alarms"),
+        span=8,
+    )
+    return [*panels, learned, plugin]
 
 
 def _predictions() -> list[Any]:
