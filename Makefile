@@ -7,11 +7,11 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint types imports bench bench-peers quality sim mutants chaos recovery overload soak \
-	fuzz lock clean
+	fuzz dashboards dashboards-test deploy-test image-steps lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv with the locked dependencies; does nothing when that is up to date
 	@PYTHON="$(PYTHON)" tools/setup.sh
@@ -63,6 +63,19 @@ sim: setup ## simulate both stages under faults, no broker; SEEDS=500 for more, 
 
 mutants: setup ## bring protocol bugs into the product one at a time: the simulation has to see each of them
 	$(BIN)/python tests/simulation/mutants.py $(ARGS)
+
+dashboards: setup ## write deploy/grafana/dashboards from tools/dashboards
+	$(BIN)/python -m tools.dashboards
+
+dashboards-test: setup ## every panel and rule against a real Prometheus, worker and Kafka; needs: apt install prometheus
+	$(BIN)/python tests/deploy/live.py $(ARGS)
+
+deploy-test: setup ## lint, render and validate Dockerfile, compose file and Helm chart with their own tools
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group deploy
+	$(BIN)/python tests/deploy/tools.py $(ARGS)
+
+image-steps: setup ## run the steps of the Dockerfile without Docker, in a clean folder (about three minutes)
+	$(BIN)/python tests/deploy/dockerfile_steps.py $(ARGS)
 
 UV_LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
