@@ -89,17 +89,16 @@ def updated(spoken: Change, change: Change, reported: float, *, restated: bool) 
     the mean that was reported of it before.
     """
     before, now = reported - change.reference_mean, change.mean - change.reference_mean
+    size = abs(now) / max(abs(before), 1e-9)
     if restated:
-        how = "over a whole window"
+        how = f"measured over a whole window, the change is {percent(size)} of what was first reported"
     elif before * now < 0.0:
-        how = "has turned round"
+        how = "it has turned round since the last report"
+    elif size > 1.0:
+        how = f"it has grown to {size:.1f} times what was last reported"
     else:
-        how = "has drifted further" if abs(now) > abs(before) else "has come closer to the reference"
-    where = f'{change.model}: "{change.signal}"'
-    return (
-        f"{where} {_what(spoken)}; {how}: shift {now:+.3f}, reported {before:+.3f} "
-        f"({change.channel} on the scale 0 to 1)"
-    )
+        how = f"it has shrunk to {percent(size)} of what was last reported"
+    return f'{change.model}: "{change.signal}" {_what(spoken)}; {how}'
 
 
 def resolved(change: Change, lasted_ms: int) -> str:

@@ -94,15 +94,15 @@ def test_the_effect_is_restated_after_one_window() -> None:
     assert evidence[0]["opened_at"] == opened.data["time"]
     assert {d["name"] for d in evidence[0]["detectors"]} >= {"e-detector"}
     assert [e["channel"] for e in evidence] == ["location", "spread"]
-    assert "; over a whole window: shift +0.2" in str(updated.data["summary"])
+    assert "; measured over a whole window, the change is " in str(updated.data["summary"])
 
 
 @pytest.mark.parametrize(
     ("second", "page", "words"),
     [
-        (53.0, True, "has drifted further: shift +0.2"),
-        (35.0, True, "has turned round: shift -0."),
-        (42.5, False, "has come closer to the reference: shift +0.0"),
+        (53.0, True, "; it has grown to "),
+        (35.0, True, "; it has turned round"),
+        (42.5, False, "; it has shrunk to "),
     ],
 )
 def test_a_drift_that_moves_is_told_again(second: float, page: bool, words: str) -> None:
