@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -411,8 +411,14 @@ def signal_reference(column: RawColumn) -> SignalReference | None:
 
 def to_json(reference: Reference) -> bytes:
     """Canonical JSON of a reference: the same reference gives the same bytes."""
-    body = {"format": FORMAT_VERSION, **asdict(reference)}
-    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    body = {"format": FORMAT_VERSION, **_members(reference)}
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_members)
+    return text.encode()
+
+
+def _members(value: Any) -> dict[str, Any]:
+    """A dataclass as JSON sees it; ``asdict`` would copy every number on the way."""
+    return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
 def from_json(text: bytes | str | Mapping[str, Any]) -> Reference:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import types
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
@@ -51,6 +52,8 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
         if origin is tuple and Ellipsis not in arguments:
             items = zip(arguments, value, strict=True)
             return tuple(_typed(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(items))
+        if _all_right(arguments[0], value):
+            return origin(value)
         return origin(_typed(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
@@ -59,6 +62,15 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
             _typed(str, k, where): _typed(arguments[1], v, f"{where}[{k!r:.40}]") for k, v in value.items()
         }
     return _scalar(kind, value, where)
+
+
+def _all_right(kind: Any, values: Sequence[Any]) -> bool:
+    """Whether a whole list is right: most of what is read is numbers, and one by one is slow."""
+    if kind is float:
+        return set(map(type, values)) == {float} and all(map(math.isfinite, values))
+    if kind is int:
+        return set(map(type, values)) == {int} and min(values) >= -INT_MAX and max(values) <= INT_MAX
+    return False
 
 
 def _scalar(kind: Any, value: Any, where: str) -> Any:
