@@ -250,9 +250,11 @@ class Owner:
         committers = {p: self._committer(self._settings, p, self._clients) for p in sorted(assigned)}
         try:
             await asyncio.gather(*(committer.open() for committer in committers.values()))
-            stored = await read_state(self._settings, assigned, self._clients)
+            # Before the state: whoever is frozen here and was overtaken must not find that what others have
+            # committed, or what retention has deleted meanwhile, does not fit an old state.
             committed = await mailbox.committed(assigned)
             starts = await mailbox.log_starts(assigned)
+            stored = await read_state(self._settings, assigned, self._clients)
             for p, committer in committers.items():
                 partition = await asyncio.to_thread(self._restore, p, stored[p], committed[p], starts[p])
                 new[p] = self._checkpointer(p, partition, committer, mailbox)
