@@ -109,10 +109,9 @@ def restore_before_the_fence(patch: Patch) -> None:
     patch.text(
         Owner, "_take_over",
         ("await asyncio.gather(*(committer.open() for committer in committers.values()))\n", "\n"),
-        ("self._clients)\n        committed =",
-         ("self._clients)\n"
-         "        await asyncio.gather(*(committer.open() for committer in committers.values()))\n"
-         "        committed =")),
+        ("assigned, self._clients)\n",
+         ("assigned, self._clients)\n"
+         "        await asyncio.gather(*(committer.open() for committer in committers.values()))\n")),
     )  # fmt: skip
 
 
