@@ -1,0 +1,87 @@
+"""Statistics of channels in one pass: mean, standard deviation, and those of means of blocks.
+
+Owns: sums over a stream of channel values, in row order, so that any cut of the rows gives the same. Values lie
+in [0, 1], so plain sums of squares are exact enough. NaN is no value of the channel. Must not know: what a
+channel is, what becomes of the sums.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.detect.kernels._jit import jit
+
+F64 = npt.NDArray[np.float64]
+
+SIZES: Final = 8  # blocks of 2, 4, ... 256 values
+
+TOTALS: Final = np.dtype(
+    [
+        ("n", "f8"),
+        ("sum", "f8"),
+        ("squares", "f8"),
+        ("held", "f8", SIZES),  # the first half of a block of 2 ** (j + 1) values, as a sum
+        ("half", "u1", SIZES),  # whether there is one
+        ("blocks", "f8", SIZES),  # complete blocks, the sum of their means, and of its squares
+        ("block_sum", "f8", SIZES),
+        ("block_squares", "f8", SIZES),
+        ("b0", "i8"),  # size of the blocks from which tau is read, and the partial one
+        ("part", "f8"),
+        ("part_n", "i8"),
+        ("means", "f8"),  # complete ones, the sum of their means, and of its squares
+        ("mean_sum", "f8"),
+        ("mean_squares", "f8"),
+    ],
+    align=True,
+)
+
+
+@jit
+def _add(t: Any, v: float) -> None:
+    """One value."""
+    t["n"] += 1.0
+    t["sum"] += v
+    t["squares"] += v * v
+    t["part"] += v
+    t["part_n"] += 1
+    if t["part_n"] == t["b0"]:
+        mean = t["part"] / t["b0"]
+        t["means"] += 1.0
+        t["mean_sum"] += mean
+        t["mean_squares"] += mean * mean
+        t["part"] = 0.0
+        t["part_n"] = 0
+    size = 2.0
+    for j in range(SIZES):  # a binary counter: two steps a value on average
+        if t["half"][j] == 0:
+            t["half"][j] = 1
+            t["held"][j] = v
+            break
+        v += t["held"][j]
+        t["half"][j] = 0
+        mean = v / size
+        t["blocks"][j] += 1.0
+        t["block_sum"][j] += mean
+        t["block_squares"][j] += mean * mean
+        size *= 2.0
+
+
+@jit
+def add_totals(y: F64, lo: int, hi: int, totals: Any) -> None:
+    """Take rows lo..hi of all channels.
+
+    Args:
+        y: (C, n) channel values; NaN = none.
+        lo: first row.
+        hi: row after the last.
+        totals: TOTALS[C] in and out; ``b0`` is at least 1.
+    """
+    for c in range(totals.shape[0]):
+        t = totals[c]
+        for i in range(lo, hi):
+            v = y[c, i]
+            if v == v:
+                _add(t, v)
