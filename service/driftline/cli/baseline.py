@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Build a baseline from training data, and promote it to a running service.",
+    help="Build a baseline from training data, look at it, promote it to a running service.",
 )
 
 BATCH_ROWS = 20_000
@@ -155,6 +155,29 @@ def promote(
     typer.echo(
         f"{reference.model}: baseline {reference.id} promoted by command {topic}/{partition}/{offset}."
     )
+
+
+@app.command()
+def show(file: Path = typer.Argument(help="A baseline, as `baseline build` writes it.")) -> None:
+    """Draw a baseline: a histogram, quantiles or categories, missing values and dependence of each signal."""
+    from driftline.cli._files import ascii_only
+    from driftline.publish.baselines import show_lines
+
+    for line in show_lines(read_baseline(file), ascii_only=ascii_only()):
+        typer.echo(line)
+
+
+@app.command()
+def diff(
+    reference: Path = typer.Argument(help="The baseline to compare with."),
+    other: Path = typer.Argument(help="The baseline that is compared."),
+) -> None:
+    """Compare two baselines: PSI and shift of each signal, the most different first, drawn above each other."""
+    from driftline.cli._files import ascii_only
+    from driftline.publish.baselines import diff_lines
+
+    for line in diff_lines(read_baseline(reference), read_baseline(other), ascii_only=ascii_only()):
+        typer.echo(line)
 
 
 def read_baseline(file: Path) -> Reference:

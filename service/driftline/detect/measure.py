@@ -54,8 +54,9 @@ class Distribution:
 
     @classmethod
     def of(cls, y: F64, counts: I64) -> Distribution:
-        """Values with their counts."""
-        return cls(y, counts / max(int(counts.sum()), 1))
+        """Values with their counts; one that never occurred is none of them."""
+        there = counts > 0
+        return cls(y[there], counts[there] / max(int(counts.sum()), 1))
 
     def thetas(self, sd: float) -> tuple[float, float]:
         """(up, down)."""

@@ -135,10 +135,15 @@ class Quantiles:
         levels = self._others.levels()
         weights = [np.full(len(x), 1 << h, dtype=np.int64) for h, x in enumerate(levels)]
         extremes, none = self._moments[3:], np.zeros(2, dtype=np.int64)
-        return summed(
+        values, counts = summed(
             np.concatenate([self._frequent, *levels, extremes]),
             np.concatenate([self._counts, *weights, none]),
         )
+        for end, next_to_it in ((0, 1), (-1, -2)):  # an extreme that the sketch dropped is one of its neighbour
+            if counts[end] == 0:
+                counts[end] += 1
+                counts[next_to_it] -= 1
+        return values, counts
 
     @property
     def mean(self) -> float:

@@ -49,11 +49,11 @@ def total_capacity(k: int, levels: int) -> int:
 
 @jit_inline
 def _coin(number: int) -> int:
-    """0 or 1 from the number of a compaction (splitmix64)."""
-    z = np.uint64(number) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64((z ^ (z >> np.uint64(31))) & np.uint64(1))
+    """0 or 1 from the number of a compaction (the finaliser of MurmurHash3, on 32 bits)."""
+    z = (int(number) * 0x9E3779B1) & 0xFFFFFFFF
+    z = ((z ^ (z >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
+    z = ((z ^ (z >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
+    return (z ^ (z >> 16)) & 1
 
 
 @jit
