@@ -7,15 +7,15 @@ from itertools import pairwise
 
 def coin(number: int) -> int:
     """MurmurHash3's finaliser on 32 bits, its last bit."""
-    z = number * 0x9E3779B1 % 2**32
+    z: int = number * 0x9E3779B1 % 2**32
     z = (z ^ z >> 16) * 0x85EBCA6B % 2**32
     z = (z ^ z >> 13) * 0xC2B2AE35 % 2**32
-    return (z ^ z >> 16) & 1
+    return int((z ^ z >> 16) & 1)
 
 
 def capacity(k: int, depth: int) -> int:
-    """k (2/3)**depth, rounded half up, at least 8."""
-    return max(8, (2 * k * 2**depth // 3**depth + 1) // 2)
+    """K (2/3)**depth, rounded half up, at least 8."""
+    return max(8, int(2 * k * 2**depth // 3**depth + 1) // 2)
 
 
 class Kll:

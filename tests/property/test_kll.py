@@ -76,7 +76,7 @@ def test_cuts_change_nothing(seed: int, cuts: list[int]) -> None:
 def test_published_error(name: str, k: int) -> None:
     """No rank is off by more than the error published for 99 % of single ranks, whatever law, size and order.
 
-    The largest of all ranks is asserted against twice that bound, the mean over sizes against the bound itself.
+    The largest of all ranks is asserted against twice that bound, its mean over sizes against the bound.
     """
     found = []
     for n in SIZES:

@@ -45,7 +45,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Build a baseline from training data, look at it, promote it to a running service.",
     ),
     "topics": ("driftline.cli.topics", "Show, create and check the topics of a deployment."),
-    "config": ("driftline.cli.config", "Check a configuration file; explain what it means for detection; print the schema of one."),
+    "config": (
+        "driftline.cli.config",
+        "Check a configuration file; explain what it means for detection; print the schema of one.",
+    ),
     "simulate": ("driftline.cli.simulate", "Write synthetic events, with drift where you want it."),
 }
 

@@ -172,7 +172,7 @@ def diff(
     reference: Path = typer.Argument(help="The baseline to compare with."),
     other: Path = typer.Argument(help="The baseline that is compared."),
 ) -> None:
-    """Compare two baselines: PSI and shift of each signal, the most different first, drawn above each other."""
+    """Compare two baselines: PSI and shift of each signal, the most different first, with histograms."""
     from driftline.cli._files import ascii_only
     from driftline.publish.baselines import diff_lines
 

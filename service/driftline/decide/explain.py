@@ -8,11 +8,11 @@ what can be timed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from driftline.config import Settings
 from driftline.decide.replay import TOPIC_ID, Replay
@@ -155,7 +155,7 @@ def _part(channel: ChannelReference, plan: Any, d: Detection, false_alarms: floa
 
 
 def signal_delay(
-    signal: SignalReference, plans: Sequence[Any], shift: float, min_duration: int
+    signal: SignalReference, plans: npt.NDArray[Any], shift: float, min_duration: int
 ) -> float | None:
     """Events from a shift to an opening by the fastest e-detector of a signal; None when none sees it.
 

@@ -1,7 +1,7 @@
 """Building a baseline: a reference from decoded rows that can be read again (``schemas/baseline.v1.json``).
 
-Up to EXACT_ROWS_MAX rows are held and everything is exact. More are read twice in bounded memory: ``scan``, then
-``measure``; quantiles then have the error of a KLL sketch. For that the rows must come in order of time.
+Up to EXACT_ROWS_MAX rows are held and everything is exact. More are read twice in bounded memory: ``scan``,
+then ``measure``; quantiles then have the error of a KLL sketch. For that the rows must come in order of time.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def build_baseline(
         cells = rows * len(scan.columns())
         if cells > SORTED_CELLS_MAX:
             raise OperatorError(
-                f"row {scan.disorder:,} of {model} is earlier than the one before it, and {rows:,} rows are too "
-                "many to sort in memory.",
+                f"row {scan.disorder:,} of {model} is earlier than the one before it, and {rows:,} rows are "
+                "too many to sort in memory.",
                 remedy=f"Sort the file by {time_name}, or give a contiguous part of it.",
             )
         return _sorted(model, read("sorting"), time_ordered=time_ordered)

@@ -17,7 +17,7 @@ HISTOGRAM_TAIL: Final = 0.005  # of the rows at each end share the outermost col
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A signal in two references; ``psi`` and ``shift`` (in reference sd) are None where they mean nothing."""
+    """A signal in two references; ``psi`` and ``shift`` (in reference sd) None where meaningless."""
 
     signal: str
     reference: SignalReference | None  # None: only the other has it

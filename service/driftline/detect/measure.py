@@ -1,7 +1,7 @@
 """Second reading of reference rows that memory cannot hold: categories and the statistics of every channel.
 
-Channel values come from the same code as in the service (``Layout.derive``). Numeric signals are known from the
-scan; the tables of categories come from the first half of the rows and their statistics from the second.
+Channel values come from the same code as in the service (``Layout.derive``). Numeric signals are known from
+the scan; the tables of categories come from the first half of the rows and their statistics from the second.
 """
 
 from __future__ import annotations
@@ -124,10 +124,10 @@ class Measure:
                 self._complete[key] = False
 
     def _count_codes(self, x: F64) -> None:
-        for row, codes in zip(x, self._codes, strict=True):
-            if len(codes):
-                used = np.minimum(row[~np.isnan(row)].astype(np.int64), len(codes) - 1)
-                codes += np.bincount(used, minlength=len(codes))
+        for row, seen in zip(x, self._codes, strict=True):
+            if len(seen):
+                used = np.minimum(row[~np.isnan(row)].astype(np.int64), len(seen) - 1)
+                np.add(seen, np.bincount(used, minlength=len(seen)), out=seen)
 
     # --- signals and channels
 
@@ -291,9 +291,7 @@ def _measured(channel: ChannelReference, t: Any, shape: Distribution | None) -> 
     up, down = 0.0, 0.0
     if not channel.binary and sd > 1e-6 and shape is not None:
         up, down = shape.thetas(sd)
-    return replace(
-        channel, n=n, mean=mean, sd=sd, tau=tau, block_sds=block_sds, theta_up=up, theta_down=down
-    )
+    return replace(channel, n=n, mean=mean, sd=sd, tau=tau, block_sds=block_sds, theta_up=up, theta_down=down)
 
 
 def _moments(n: float, total: float, squares: float, ddof: int) -> tuple[float, float]:

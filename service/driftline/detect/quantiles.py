@@ -6,6 +6,7 @@ are 0, an error of 0.1 % of all rows is one of 10 % of the rest. They are found 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -51,7 +52,7 @@ class Kll:
     def levels(self) -> list[F64]:
         """The items of each level; one of level h stands for 2**h values."""
         at = self.start[: int(self.head[LEVELS]) + 1]
-        return [self.items[lo:hi] for lo, hi in zip(at[:-1], at[1:], strict=True)]
+        return [self.items[lo:hi] for lo, hi in pairwise(at.tolist())]
 
     def merge(self, other: Kll) -> None:
         """Take what another sketch of the same k has seen; the other stays as it is."""
@@ -139,7 +140,10 @@ class Quantiles:
             np.concatenate([self._frequent, *levels, extremes]),
             np.concatenate([self._counts, *weights, none]),
         )
-        for end, next_to_it in ((0, 1), (-1, -2)):  # an extreme that the sketch dropped is one of its neighbour
+        for end, next_to_it in (
+            (0, 1),
+            (-1, -2),
+        ):  # an extreme that the sketch dropped is one of its neighbour
             if counts[end] == 0:
                 counts[end] += 1
                 counts[next_to_it] -= 1

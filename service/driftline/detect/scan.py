@@ -1,4 +1,4 @@
-"""First reading of reference rows that memory cannot hold: types, missing values and quantiles of each column."""
+"""First reading of reference rows that memory cannot hold: types, missing values, quantiles of columns."""
 
 from __future__ import annotations
 

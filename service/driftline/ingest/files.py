@@ -220,7 +220,9 @@ def _parquet(file: Path) -> Any:
         raise OperatorError(
             f"{file}: reading Parquet needs pyarrow.", remedy="pip install 'driftline[files]'"
         ) from error
-    return parquet.ParquetFile(file, pre_buffer=False)  # else all of the file stays in memory once it was read
+    return parquet.ParquetFile(
+        file, pre_buffer=False
+    )  # else all of the file stays in memory once it was read
 
 
 T = TypeVar("T")

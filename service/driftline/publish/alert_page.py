@@ -1,13 +1,13 @@
 """One alert explained on a page of a terminal; the alert comes from a topic, so nothing in it is trusted.
 
-Owns: what is shown of ``schemas/alert.v1.json`` and how. A value of another type than the schema's is left out.
+Owns: what is shown of ``schemas/alert.v1.json`` and how. A value of another type than there is left out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from driftline.decide.texts import number, percent
 from driftline.publish.alerts import LINE_CHARS_MAX
@@ -23,7 +23,10 @@ def page_lines(data: Mapping[str, object], *, ascii_only: bool) -> Iterator[str]
     yield printable(_text(data, "summary") or "an alert without a summary", LINE_CHARS_MAX)
     yield ""
     facts = [
-        ["alert", f"{_shown(data, 'id')}, {_shown(data, 'type').rpartition('.')[2]}, {_shown(data, 'severity')}"],
+        [
+            "alert",
+            f"{_shown(data, 'id')}, {_shown(data, 'type').rpartition('.')[2]}, {_shown(data, 'severity')}",
+        ],
         ["decided", _shown(data, "time")],
         ["since", f"{_shown(data, 'onset')}, {_shown(data, 'events_since_onset')} events before"],
         ["model", f"{_shown(data, 'model')}, version {_shown(data, 'model_version')}"],
@@ -110,24 +113,15 @@ def _evidence(data: Mapping[str, object]) -> Iterator[str]:
 
 
 def _decided(data: Mapping[str, object]) -> Iterator[str]:
-    budget, reference = _object(data, "budget"), _object(data, "reference")
-    origin = _object(data, "origin")
-    facts = [
-        (
-            "budget",
-            f"{_number(budget.get('false_alarms_per_week'))} false alarms a week over "
-            f"{_shown(budget, 'sources')} sources; {_number(budget.get('run_length_target'))} events between two "
-            "by one of them",
-        ),
-        (
-            "reference",
-            f"{_shown(reference, 'id')}, {_shown(reference, 'rows')} rows, tau {_number(reference.get('tau'))}, "
-            f"blocks of {_shown(reference, 'block')}",
-        ),
-        ("decided by", f"{_shown(origin, 'topic')}/{_shown(origin, 'partition')}/{_shown(origin, 'offset')}"),
-        ("runbook", printable(_text(data, "runbook") or "-", LINE_CHARS_MAX)),
-    ]
-    yield from (f"  {label:<10} {text}" for label, text in facts)
+    budget, reference, origin = (_object(data, key) for key in ("budget", "reference", "origin"))
+    alarms, run = _number(budget.get("false_alarms_per_week")), _number(budget.get("run_length_target"))
+    sources, rows = _shown(budget, "sources"), _shown(reference, "rows")
+    tau, block = _number(reference.get("tau")), _shown(reference, "block")
+    where = "/".join(_shown(origin, key) for key in ("topic", "partition", "offset"))
+    yield f"  budget     {alarms} false alarms a week over {sources} sources, by one every {run} events"
+    yield f"  reference  {_shown(reference, 'id')}, {rows} rows, tau {tau}, blocks of {block}"
+    yield f"  decided by {where}"
+    yield f"  runbook    {printable(_text(data, 'runbook') or '-', LINE_CHARS_MAX)}"
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:
@@ -153,7 +147,7 @@ def _list(data: Mapping[str, Any], key: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     """Finite, and small enough for a float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False

@@ -39,7 +39,9 @@ def diff_lines(reference: Reference, other: Reference, *, ascii_only: bool) -> I
 
 def _head(label: str, reference: Reference) -> Iterator[str]:
     span = duration(reference.last_time - reference.first_time)
-    rate = f"{reference.rows_per_week:,.0f} rows a week" if reference.rows_per_week > 0.0 else "no usable times"
+    rate = (
+        f"{reference.rows_per_week:,.0f} rows a week" if reference.rows_per_week > 0.0 else "no usable times"
+    )
     order = "all the traffic of its time" if reference.time_ordered else "dependence is read from live rows"
     yield (
         f"{label} {reference.id} of {printable(reference.model)}: {reference.rows:,} rows from "
@@ -56,7 +58,8 @@ def _signal(signal: SignalReference, *, ascii_only: bool) -> Iterator[str]:
     if signal.numeric is not None:
         yield from _numeric(signal.numeric, atom_share(signal), ascii_only=ascii_only)
     for name, share in list(shares(signal).items())[:TOP]:
-        yield f"  {bar(share, WIDTH, ascii_only=ascii_only):<{WIDTH}}  {percent(share):>7}  {printable(name, 40)}"
+        drawn = bar(share, WIDTH, ascii_only=ascii_only)
+        yield f"  {drawn:<{WIDTH}}  {percent(share):>7}  {printable(name, 40)}"
     rest = len(shares(signal)) - TOP
     if rest > 0:
         yield f"  and {rest:,} more"
@@ -107,4 +110,3 @@ def _pair(d: Difference, *, ascii_only: bool) -> Iterator[str]:
             f"  {before:<{WIDTH // 2}} {percent(old):>7} -> {drawn:<{WIDTH // 2}} {percent(new):>7}  "
             f"{printable(name, 40)}"
         )
-

@@ -1,4 +1,4 @@
-"""Quantiles of a column: frequent values are exact, the rest within the sketch's error, cuts change nothing."""
+"""Quantiles of a column: frequent values are exact, the rest within the sketch's error; cuts do nothing."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """KLL: quantiles of a stream in a few kilobytes.
 
 Source: Z. Karnin, K. Lang, E. Liberty, "Optimal quantile approximation in streams" (FOCS 2016), section 3:
-compactors whose capacities fall by 2/3 a level, compacted lazily (only when the whole is full). Items of level
-h stand for 2**h values each. All levels lie end to end in one array, level 0 first, growing downwards, as in
-the DataSketches library, whose published error is therefore ours: ``rank_error``.
+compactors whose capacities fall by 2/3 a level, compacted lazily (only when the whole is full). Items of
+level h stand for 2**h values each. All levels lie end to end in one array, level 0 first, growing downwards,
+as in the DataSketches library, whose published error is therefore ours: ``rank_error``.
 
-Owns: the sketch of one column, and the counting of the values that are kept out of it. The coin of a compaction is a hash of the compaction's number, so the same
-values in the same order give the same sketch, however they were cut into calls. NaN must not come in.
+Owns: the sketch of one column, and the counting of the values that are kept out of it. The coin of a
+compaction is a hash of its number, so the same values in the same order give the same sketch, however they
+were cut into calls. NaN must not come in.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Statistics of channels in one pass: mean, standard deviation, and those of means of blocks.
 
-Owns: sums over a stream of channel values, in row order, so that any cut of the rows gives the same. Values lie
-in [0, 1], so plain sums of squares are exact enough. NaN is no value of the channel. Must not know: what a
-channel is, what becomes of the sums.
+Owns: sums over a stream of channel values, in row order, so that any cut of the rows gives the same. Values
+lie in [0, 1], so plain sums of squares are exact enough. NaN is no value of the channel. Must not know: what
+a channel is, what becomes of the sums.
 """
 
 from __future__ import annotations
