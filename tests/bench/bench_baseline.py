@@ -2,8 +2,8 @@
 
     python tests/bench/bench_baseline.py [ROWS]
 
-Writes a file of 20 columns (17 normal, one zero-inflated, two of categories) beside a time into a
-temporary folder, builds its baseline in a process of its own and removes both. Default: 10 million rows, 1.5 GB of disk.
+Writes a file of 20 columns (17 normal, one zero-inflated, two of categories) beside a time into a temporary
+folder, builds its baseline in a process of its own, removes both. Default: 10 million rows, 1.8 GB of disk.
 """
 
 from __future__ import annotations

@@ -153,7 +153,8 @@ def promote(
     record = commands.promote(reference.model, json.loads(to_json(reference)), by=by, why=why)
     topic, partition, offset = asyncio.run(kafka.send_command(settings, record))
     typer.echo(
-        f"{reference.model}: baseline {reference.id} promoted by command {topic}/{partition}/{offset}."
+        f"{reference.model}: baseline {reference.id} promoted by command {topic}/{partition}/{offset}; the "
+        "worker's log says from which raw offset on it is in force."
     )
 
 

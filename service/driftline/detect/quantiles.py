@@ -95,7 +95,7 @@ class Quantiles:
         self._frequent: F64 | None = None  # None: the head is not full yet
         self._counts: I64 = np.zeros(0, dtype=np.int64)
         self._others = Kll()
-        self._moments = np.zeros(5)  # n, mean, sum of squared deviations, smallest, largest
+        self._moments = np.array([0.0, 0.0, 0.0, np.inf, -np.inf])  # see split_frequent
 
     def __len__(self) -> int:
         return self._heads + int(self._counts.sum()) + len(self._others)
@@ -131,23 +131,18 @@ class Quantiles:
         if self._frequent is None:
             self._end_head()
         assert self._frequent is not None  # just so
-        if len(self) == 0:
-            return np.zeros(0), np.zeros(0, dtype=np.int64)
+        if len(self._others) == 0:
+            return self._frequent.copy(), self._counts.copy()
         levels = self._others.levels()
         weights = [np.full(len(x), 1 << h, dtype=np.int64) for h, x in enumerate(levels)]
-        extremes, none = self._moments[3:], np.zeros(2, dtype=np.int64)
         values, counts = summed(
-            np.concatenate([self._frequent, *levels, extremes]),
-            np.concatenate([self._counts, *weights, none]),
+            np.concatenate([*levels, self._moments[3:]]), np.concatenate([*weights, [0, 0]])
         )
-        for end, next_to_it in (
-            (0, 1),
-            (-1, -2),
-        ):  # an extreme that the sketch dropped is one of its neighbour
-            if counts[end] == 0:
+        for end, beside in ((0, 1), (-1, -2)):
+            if counts[end] == 0:  # the sketch dropped an extreme: its neighbour stands for it
                 counts[end] += 1
-                counts[next_to_it] -= 1
-        return values, counts
+                counts[beside] -= 1
+        return summed(np.concatenate([self._frequent, values]), np.concatenate([self._counts, counts]))
 
     @property
     def mean(self) -> float:

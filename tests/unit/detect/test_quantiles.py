@@ -44,7 +44,7 @@ def test_pieces_change_nothing(n: int) -> None:
 
 
 def test_moments_and_extremes() -> None:
-    """Mean, standard deviation, smallest and largest are of all values, also of those the sketch dropped."""
+    """Mean, standard deviation and both ends are of all values, also of those that the sketch dropped."""
     x = np.random.default_rng(3).normal(1e6, 1e-3, 120_000)
     made = of(x, 5_000)
     values, counts = made.summary()

@@ -157,7 +157,8 @@ def split_frequent(x: F64, frequent: F64, counts: I64, others: F64, moments: F64
         frequent: (m,) ascending.
         counts: (m,) in and out: how often each has come.
         others: (n,) out: those that are not frequent, in order.
-        moments: (5,) in and out: n, mean, sum of squared deviations (Welford), smallest, largest.
+        moments: (5,) in and out: n, mean, sum of squared deviations (Welford); smallest and largest of
+            the others.
 
     Returns:
         How many others there are.
@@ -166,10 +167,6 @@ def split_frequent(x: F64, frequent: F64, counts: I64, others: F64, moments: F64
     m = frequent.shape[0]
     for i in range(x.shape[0]):
         v = x[i]
-        if moments[0] == 0.0 or v < moments[3]:
-            moments[3] = v
-        if moments[0] == 0.0 or v > moments[4]:
-            moments[4] = v
         moments[0] += 1.0
         off = v - moments[1]
         moments[1] += off / moments[0]
@@ -185,6 +182,10 @@ def split_frequent(x: F64, frequent: F64, counts: I64, others: F64, moments: F64
         if lo < m and frequent[lo] == v:
             counts[lo] += 1
         else:
+            if v < moments[3]:
+                moments[3] = v
+            if v > moments[4]:
+                moments[4] = v
             others[found] = v
             found += 1
     return found
