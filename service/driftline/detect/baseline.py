@@ -61,7 +61,7 @@ class BaselineRows:
 
 
 def build_baseline(
-    model: str, read: Pass, *, time_ordered: bool, time_name: str = "time", exact_rows: int = EXACT_ROWS_MAX
+    model: str, read: Pass, *, time_ordered: bool, time_name: str = "time", exact_rows: int | None = None
 ) -> Reference | None:
     """Freeze the rows of a model; None when there are none.
 
@@ -70,12 +70,13 @@ def build_baseline(
         read: called once, or twice when there are more than ``exact_rows`` rows.
         time_ordered: see ``BaselineRows.reference``.
         time_name: what people call the time of a row.
-        exact_rows: rows that are held.
+        exact_rows: rows that are held; None is EXACT_ROWS_MAX.
 
     Raises:
         MessageError: too few rows, no values, or not the same rows when they are read again.
         OperatorError: more rows out of order of time than can be sorted in memory.
     """
+    exact_rows = EXACT_ROWS_MAX if exact_rows is None else exact_rows
     held: list[Block] = []
     scan = Scan()
     rows = 0

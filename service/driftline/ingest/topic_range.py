@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from driftline.clients import client_options
 from driftline.config import InputSettings, Settings
@@ -82,19 +82,22 @@ async def _read(
         mapping=mapping_of(source),
     )
     consumer = AIOKafkaConsumer(
+        source.topic,
         **client_options(settings.kafka),
         group_id=None,
         enable_auto_commit=False,
         isolation_level="read_committed",
-        auto_offset_reset="none",
+        auto_offset_reset="earliest",
     )
     out: list[Block] = []
     with kafka_errors(settings):
         try:
-            await consumer.start()
-            require(source.topic, await consumer.topics())
-            for partition in sorted(consumer.partitions_for_topic(source.topic) or ()):
-                tp = TopicPartition(source.topic, partition)
+            try:
+                await consumer.start()
+                require(source.topic, await consumer.topics())
+            except UnknownTopicOrPartitionError:
+                require(source.topic, set())
+            for tp in sorted(consumer.assignment(), key=lambda tp: tp.partition):
                 out += await _partition(consumer, tp, decoder, model, bounds)
                 cells = sum(block.values.size for block in out)
                 if cells > CELLS_MAX:
@@ -115,17 +118,16 @@ async def _partition(
     first, last = (await consumer.beginning_offsets([tp]))[tp], (await consumer.end_offsets([tp]))[tp]
     start = await _offset(consumer, tp, bounds[0], first, last)
     end = await _offset(consumer, tp, bounds[1], last, last)
-    consumer.assign([tp])
+    if start < first:
+        raise OperatorError(
+            f"{tp.topic}[{tp.partition}] has no offset {start} any more, it begins at {first}.",
+            remedy="Begin later.",
+        )
     consumer.seek(tp, start)
     out: list[Block] = []
     cells, silent = 0, 0.0
     while await consumer.position(tp) < end and cells <= CELLS_MAX:
-        try:
-            found = await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=POLL_ROWS)
-        except OffsetOutOfRangeError as error:
-            raise OperatorError(
-                f"{tp.topic}[{tp.partition}] has no offset {start} any more.", remedy="Begin later."
-            ) from error
+        found = await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=POLL_ROWS)
         records = [r for r in found.get(tp, ()) if r.offset < end]
         silent = 0.0 if found else silent + POLL_MS / 1000.0
         if silent >= SILENCE_SECONDS:
