@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 from driftline import cli
 from driftline.decide.outputs import Alert
 from driftline.localkafka import LocalKafka
-from harness.kafka_io import Admin
 from driftline.publish.alerts import encode
+from harness.kafka_io import Admin
 
 
 @pytest.fixture
@@ -128,7 +128,9 @@ def test_topics_then_tail_then_promote(
     assert body["baseline"] == json.loads(baseline.read_text())
 
 
-def test_baseline_of_a_topic_range(kafka: LocalKafka, topic_prefix: str, tmp_path: Path, events: Path) -> None:
+def test_baseline_of_a_topic_range(
+    kafka: LocalKafka, topic_prefix: str, tmp_path: Path, events: Path
+) -> None:
     """Offsets and times bound it; it is the baseline of the same rows in a file, order by record time."""
     topic = f"{topic_prefix}.raw"
     config = tmp_path / "range.yaml"

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.config import Settings
+from driftline.decide.budget import RESERVE, Budget
 from driftline.decide.replay import TOPIC_ID, Replay
 from driftline.detect.actor import WEEK_MS, Detection
 from driftline.detect.compare import atom_share, quantile
@@ -63,7 +64,8 @@ class Explanation:
     false_alarms_per_week: float
     min_duration_events: int
     tolerance_sd: float
-    sources: int
+    sources: int  # channels, window tests, traffic
+    window_rows: int
     signals: tuple[SignalPart, ...]
     state_bytes: int
     snapshot_bytes: int
@@ -133,7 +135,8 @@ class Trial:
             model.false_alarms,
             model.min_duration,
             model.tolerance,
-            len(d.layout.channels),
+            Budget.of(d.layout).sources,
+            model.actor.window_rows,
             tuple(signals),
             sum(a.nbytes for a in arrays),
             stored,
@@ -145,7 +148,7 @@ def _part(channel: ChannelReference, plan: Any, d: Detection, false_alarms: floa
     names = tuple(name for key, name in used.items() if plan[key])
     level = float(plan["level"]) * int(plan["b"])
     low, high = (float(plan[k]) if names else end for k, end in (("null_low", 0.0), ("null_high", 1.0)))
-    share = false_alarms / len(d.layout.channels) if names else 0.0
+    share = (1.0 - RESERVE) * false_alarms / Budget.of(d.layout).frozen if names else 0.0
     run = d.run_length if names else math.inf
     tau = channel.tau
     return ChannelPart(channel.name, names, share, run, level, channel.mean, (low, high), tau, int(plan["b"]))

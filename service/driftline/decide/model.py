@@ -390,7 +390,8 @@ class Model:
         self.finished_learning = self.actor.phase is Phase.LEARNING
         rate_known = (self.pinned_rate or reference.rows_per_week) > 0.0
         self._install(reference, warming=not (reference.time_ordered and rate_known))
-        return alerts, f"model {self.name}: baseline {reference.id} ({reference.rows} rows) is in force from {first} on"
+        what = f"baseline {reference.id} ({reference.rows} rows)"
+        return alerts, f"model {self.name}: {what} is in force from {first} on"
 
     def _supersede(self, command: Command, source: Source, context: Context) -> list[Alert]:
         d = self.actor.detection

@@ -13,7 +13,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from driftline.detect.bins import BinReference
+from driftline.detect.extent import Ranges, SignalBins
 from driftline.detect.kernels.totals import TOTALS, add_totals
+from driftline.detect.rate import bucket_size, rate_of
 from driftline.detect.reference import (
     ATOM_SHARE,
     BLOCK_SIZES,
@@ -83,6 +86,11 @@ class Measure:
         self._complete = dict.fromkeys(self._names, True)
         self._shapes: dict[str, Distribution] = {}
         self._codes: list[I64] = []  # of the second half: rows by category code
+        span = scan.last_time - scan.first_time
+        self._bucket_ms = bucket_size(span, scan.rows) if span > 0 else 0
+        last = scan.last_time // self._bucket_ms - scan.first_time // self._bucket_ms if span > 0 else 0
+        self._traffic: I64 = np.zeros(last + 1, dtype=np.int64)
+        self._ranges = Ranges(len(columns))
         self._layout = self._begin()
 
     # --- rows
@@ -100,12 +108,31 @@ class Measure:
             hi = min(len(block), lo + SEGMENT, lo + to - self._seen)
             if self._seen < self._half:
                 self._count_names(block, lo, hi)
+            self._count_traffic(block.event_time[lo:hi])
             y, x = self._layout.derive(block, self._known, self._mismatches, lo, hi)
+            self._place(y[:, lo:hi], x[:, lo:hi], first_half=self._seen < self._half)
             add_totals(y, lo, hi, self._totals)
             if self._seen >= self._half:
                 self._count_codes(x[:, lo:hi])
             self._seen += hi - lo
             lo = hi
+
+    def _place(self, y: F64, x: F64, *, first_half: bool) -> None:
+        """Bins of numbers, of categories in the second half; the channel ``range`` is overwritten."""
+        for s, (signal, spec) in enumerate(zip(self._layout.signals, self._layout.specs, strict=True)):
+            names = [c.name for c in signal.channels]
+            first = int(spec["first_channel"])
+            u = y[first + names.index("location")] if "location" in names else None
+            if signal.numeric is not None or (signal.categorical is not None and not first_half):
+                self._bins[s].add(x[s], u)
+            if u is not None:
+                look = self._ranges.learn if first_half else self._ranges.outside
+                y[first + names.index("range")] = look(s, x[s], u)
+
+    def _count_traffic(self, times: I64) -> None:
+        if self._bucket_ms:
+            place = times // self._bucket_ms - self._scan.first_time // self._bucket_ms
+            np.add.at(self._traffic, np.clip(place, 0, len(self._traffic) - 1), 1)
 
     def _count_names(self, block: Block, lo: int, hi: int) -> None:
         for i, column in enumerate(block.columns):
@@ -136,6 +163,7 @@ class Measure:
         layout = Layout(self._reference([self._signal(key, None) for key in self._columns]))
         self._enter(layout)
         self._totals = self._fresh(layout)
+        self._bins = self._fresh_bins(layout)
         return layout
 
     def _second_half(self) -> None:
@@ -145,8 +173,10 @@ class Measure:
         totals = self._fresh(layout)
         for i, key in enumerate(_channel_keys(layout)):
             signal = layout.signals[int(layout.signal_of_channel[i])]
-            if signal.categorical is None or key[1] == "missing":
+            if signal.categorical is None or key[1] in {"missing", "type"}:
                 totals[i] = before[key]
+        bins = zip(layout.signals, self._bins, self._fresh_bins(layout), strict=True)
+        self._bins = [old if signal.categorical is None else new for signal, old, new in bins]
         self._layout, self._totals = layout, totals
         self._enter(layout)
         self._half = -1  # done
@@ -164,6 +194,13 @@ class Measure:
         totals["b0"] = [max(math.isqrt(c.n), 1) for c in layout.channels]
         return totals
 
+    def _fresh_bins(self, layout: Layout) -> list[SignalBins]:
+        present = [column.present() for column in self._columns.values()]
+        return [
+            SignalBins(signal, n if signal.categorical is None else n // 2)
+            for signal, n in zip(layout.signals, present, strict=True)
+        ]
+
     def _table(self, key: Key) -> CategoricalReference:
         counted = _by_frequency(self._names[key])
         table = category_table(counted, self._names[key].total())
@@ -175,13 +212,14 @@ class Measure:
         tag, present = column.tag(), column.present()
         missing = int(column.cells[[Tag.ABSENT, Tag.NULL, Tag.INVALID]].sum())
         rows, watched = self._scan.rows, _blank("missing", present + missing, binary=True)
+        strange = _blank("type", rows, binary=True)
         assert tag is not None  # left out by the constructor
         if tag is not Tag.NUMBER:
             table = table or category_table([], 0)
-            channels = [*_category_channels(table, max(present // 2, 1)), watched]
+            channels = [*_category_channels(table, max(present // 2, 1)), watched, strange]
             return SignalReference(kind, name, tag, rows, missing, tuple(channels), None, table)
         numeric, found = self._numeric(kind, name, column)
-        return SignalReference(kind, name, tag, rows, missing, (watched, *found), numeric, None)
+        return SignalReference(kind, name, tag, rows, missing, (watched, *found, strange), numeric, None)
 
     def _numeric(
         self, kind: ColumnKind, name: str, column: ColumnScan
@@ -213,7 +251,9 @@ class Measure:
         if enough or atom is None:
             shape = Distribution.of(mid_pit(numeric, rest), of_rest)
             self._shapes[f"{kind}{name}"] = shape
-            channels += [_blank(c, int(of_rest.sum()), binary=False) for c in ("location", "spread")]
+            located = int(of_rest.sum())
+            channels += [_blank(c, located, binary=False) for c in ("location", "spread")]
+            channels.append(_blank("range", located // 2, binary=True))
         return numeric, channels
 
     # --- the end
@@ -238,8 +278,17 @@ class Measure:
                 of = shape.folded() if folded and shape is not None else shape
                 channels.append(_measured(channel, self._totals[at], of))
                 at += 1
-            made.append(replace(signal, channels=tuple(channels)))
-        return replace(self._reference(made), time_ordered=time_ordered)
+            tau = max((c.tau for c in channels if c.name == "location"), default=1.0)
+            # A run of extreme values is one event, also where the reference has none to show it.
+            kept = [replace(c, tau=max(c.tau, tau)) if c.name == "range" else c for c in channels]
+            made.append(replace(signal, channels=tuple(kept), bins=self._binned(s)))
+        traffic = rate_of(self._traffic, self._bucket_ms) if time_ordered and self._bucket_ms else None
+        return replace(self._reference(made), time_ordered=time_ordered, rate=traffic)
+
+    def _binned(self, s: int) -> BinReference | None:
+        signal = self._layout.signals[s]
+        nothing = signal.numeric is None and signal.categorical is None
+        return None if nothing else self._bins[s].reference()
 
     def _shape(self, s: int) -> Distribution | None:
         signal = self._layout.signals[s]

@@ -24,7 +24,7 @@ def explanation_lines(page: Explanation, cpu_us: float) -> Iterator[str]:
     )
     yield (
         f"  Budget: at most {number(page.false_alarms_per_week)} false alarms a week over all {page.sources} "
-        f"channels, {number(page.false_alarms_per_week / page.sources)} a week each."
+        "sources: channels, the shape of each signal, traffic; a tenth is kept for later features."
     )
     yield (
         f"  Left alone: shifts under {number(page.tolerance_sd)} reference standard deviations, and changes "
@@ -42,6 +42,7 @@ def explanation_lines(page: Explanation, cpu_us: float) -> Iterator[str]:
     yield ""
     yield from table([["signal", *(f"{s:g} sd" for s in SHIFTS)], *(_delays(page, s) for s in page.signals)])
     yield ""
+    yield f"  The shape of every signal is tested in windows of {page.window_rows:,} events."
     yield "  Channels. A: events between two false alarms by the channel; B: by each of its detectors."
     yield ""
     rows = [_channel(s, c) for s in page.signals for c in s.channels]

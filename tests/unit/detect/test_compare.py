@@ -17,9 +17,7 @@ def reference(**columns: F64 | list[str]) -> Reference:
         if isinstance(values, list):
             words = tuple(sorted(set(values)))
             x = np.array([float(words.index(v)) for v in values])
-            raw.append(
-                RawColumn(ColumnKind.FEATURE, name, np.full(len(x), Tag.STRING, np.uint8), x, words)
-            )
+            raw.append(RawColumn(ColumnKind.FEATURE, name, np.full(len(x), Tag.STRING, np.uint8), x, words))
         else:
             tags = np.where(np.isnan(values), Tag.NULL, Tag.NUMBER).astype(np.uint8)
             raw.append(RawColumn(ColumnKind.FEATURE, name, tags, values, ()))

@@ -1,4 +1,4 @@
-"""Statistics of channels in one pass: mean, standard deviation, and those of means of blocks.
+"""Statistics of channels and bins in one pass: moments, those of means of blocks, counts in blocks.
 
 Owns: sums over a stream of channel values, in row order, so that any cut of the rows gives the same. Values
 lie in [0, 1], so plain sums of squares are exact enough. NaN is no value of the channel. Must not know: what
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from driftline.detect.kernels._jit import jit
 
 F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
 
 SIZES: Final = 8  # blocks of 2, 4, ... 256 values
 
@@ -85,3 +86,28 @@ def add_totals(y: F64, lo: int, hi: int, totals: Any) -> None:
             v = y[c, i]
             if v == v:
                 _add(t, v)
+
+
+@jit
+def add_bins(bins: I64, group: I64, block: int, counts: I64, squares: F64, seen: I64, place: I64) -> None:
+    """Take rows of one signal by bin.
+
+    Args:
+        bins: (n,) bin of each row.
+        group: (bins,) group of a bin.
+        block: rows of the blocks whose groups are counted.
+        counts: (bins,) in and out: rows by bin.
+        squares: (groups,) in and out: sum over complete blocks of the square of a group's rows.
+        seen: (groups,) in and out: rows of the partial block.
+        place: (2,) in and out: rows in the partial block, complete blocks.
+    """
+    for i in range(bins.shape[0]):
+        counts[bins[i]] += 1
+        seen[group[bins[i]]] += 1
+        place[0] += 1
+        if place[0] == block:
+            for g in range(seen.shape[0]):
+                squares[g] += float(seen[g]) * float(seen[g])
+                seen[g] = 0
+            place[0] = 0
+            place[1] += 1
