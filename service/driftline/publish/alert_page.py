@@ -15,6 +15,14 @@ from driftline.publish.drawing import bar, table
 from driftline.publish.text import printable
 
 WIDTH: Final = 40
+SHAPE: Final = "shape"  # the channel whose values are a PSI, not a share
+WINDOW: Final = {
+    "rows": "rows",
+    "psi": "PSI",
+    "jensen_shannon_distance": "Jensen-Shannon",
+    "ks_distance": "KS",
+    "wasserstein_distance": "Wasserstein",
+}
 ITEMS_MAX: Final = 20  # channels, detectors, categories
 
 
@@ -35,6 +43,7 @@ def page_lines(data: Mapping[str, object], *, ascii_only: bool) -> Iterator[str]
     yield ""
     yield from _compared(_object(data, "reference"), _object(data, "current"), ascii_only=ascii_only)
     yield from _evidence(data)
+    yield from _beside(data)
     yield from _decided(data)
 
 
@@ -91,13 +100,14 @@ def _evidence(data: Mapping[str, object]) -> Iterator[str]:
         if not isinstance(item, dict):
             continue
         name = printable(str(item.get("channel")), 40)
-        bounds = [_percent(v) for v in _list(item, "tolerated")[:2]]
+        shown = _number if item.get("channel") == SHAPE else _percent
+        bounds = [shown(v) for v in _list(item, "tolerated")[:2]]
         shift = item.get("shift_sd")
         rows.append(
             [
                 name,
-                _percent(item.get("reference_mean")),
-                _percent(item.get("current_mean")),
+                shown(item.get("reference_mean")),
+                shown(item.get("current_mean")),
                 " to ".join(bounds) or "-",
                 f"{shift:+.2f}" if _is_number(shift) else "-",
             ]
@@ -110,6 +120,23 @@ def _evidence(data: Mapping[str, object]) -> Iterator[str]:
         if len(found) > 1:
             yield from table(found)
             yield ""
+
+
+def _beside(data: Mapping[str, object]) -> Iterator[str]:
+    """The last full window against the reference, and what named detectors of river think."""
+    window = _object(data, "window")
+    found = [
+        f"{label} {_number(window[key])}" for key, label in WINDOW.items() if _is_number(window.get(key))
+    ]
+    lines = [f"  last window: {', '.join(found)}"] if found else []
+    for item in _list(data, "suspicions")[:ITEMS_MAX]:
+        if isinstance(item, dict):
+            name, channel = _shown(item, "detector"), _shown(item, "channel")
+            lines.append(
+                f"  {name} on {channel}: {_shown(item, 'alarms')} alarms, last {_shown(item, 'last')}"
+            )
+    if lines:
+        yield from (*lines, "")
 
 
 def _decided(data: Mapping[str, object]) -> Iterator[str]:

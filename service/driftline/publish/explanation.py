@@ -43,6 +43,7 @@ def explanation_lines(page: Explanation, cpu_us: float) -> Iterator[str]:
     yield from table([["signal", *(f"{s:g} sd" for s in SHIFTS)], *(_delays(page, s) for s in page.signals)])
     yield ""
     yield f"  The shape of every signal is tested in windows of {page.window_rows:,} events."
+    yield ""
     yield "  Channels. A: events between two false alarms by the channel; B: by each of its detectors."
     yield ""
     rows = [_channel(s, c) for s in page.signals for c in s.channels]

@@ -72,7 +72,9 @@ def test_a_difference_is_ranked_and_drawn_on_one_scale() -> None:
     assert any("+0.5" in line for line in lines)
 
 
-@pytest.mark.parametrize("name", ["opened_numeric", "opened_categorical", "resolved_numeric"])
+@pytest.mark.parametrize(
+    "name", ["opened_numeric", "opened_categorical", "resolved_numeric", "updated_numeric"]
+)
 def test_an_alert_is_explained(name: str) -> None:
     """First line, since when, current against reference, each detector against its threshold, where."""
     data = example(name)
@@ -82,6 +84,8 @@ def test_an_alert_is_explained(name: str) -> None:
         assert part in text
     assert "48.6 % to 51.4 %" in text
     assert "42,000" in text
+    if data["window"]:
+        assert f"PSI {data['window']['psi']:.4g}" in text
 
 
 def test_a_hostile_alert_cannot_drive_the_terminal() -> None:
