@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from driftline.detect.bins import BinReference
 from driftline.detect.extent import Ranges, SignalBins
 from driftline.detect.kernels.totals import TOTALS, add_totals
+from driftline.detect.measured import Distribution, measured
 from driftline.detect.rate import bucket_size, rate_of
 from driftline.detect.reference import (
     ATOM_SHARE,
@@ -23,8 +24,6 @@ from driftline.detect.reference import (
     LOCATION_ROWS_MIN,
     NUMERIC_ROWS_MIN,
     QUANTILES,
-    TAU_MAX,
-    TAU_ROWS_MIN,
     CategoricalReference,
     ChannelReference,
     NumericReference,
@@ -35,7 +34,6 @@ from driftline.detect.reference import (
     has_other,
     knots_of,
     mid_pit,
-    solve_thetas,
 )
 from driftline.detect.rows import Key
 from driftline.detect.scan import ColumnScan, Scan
@@ -46,28 +44,6 @@ from driftline.records import F64, FEATURES_MAX, I64, Block, ColumnKind, Tag
 SEGMENT: Final = 2_048  # rows at once: the channels of 20 columns fit the second-level cache
 NAMES_MAX: Final = 100_000  # categories counted at once in a column; beyond it the rarer half is forgotten
 WEEK_MS: Final = 7 * 24 * 3600 * 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """Channel values and their shares, from which Page-Hinkley's exponents are solved."""
-
-    y: F64
-    shares: F64
-
-    @classmethod
-    def of(cls, y: F64, counts: I64) -> Distribution:
-        """Values with their counts; one that never occurred is none of them."""
-        there = counts > 0
-        return cls(y[there], counts[there] / max(int(counts.sum()), 1))
-
-    def thetas(self, sd: float) -> tuple[float, float]:
-        """(up, down)."""
-        return solve_thetas(self.y, self.shares, float(np.dot(self.shares, self.y)), sd)
-
-    def folded(self) -> Distribution:
-        """That of the spread."""
-        return Distribution(np.abs(2.0 * self.y - 1.0), self.shares)
 
 
 class Measure:
@@ -276,7 +252,7 @@ class Measure:
             for channel in signal.channels:
                 folded = channel.name in {"spread", "rank-spread"}
                 of = shape.folded() if folded and shape is not None else shape
-                channels.append(_measured(channel, self._totals[at], of))
+                channels.append(measured(channel, self._totals[at], of))
                 at += 1
             tau = max((c.tau for c in channels if c.name == "location"), default=1.0)
             # A run of extreme values is one event, also where the reference has none to show it.
@@ -325,27 +301,3 @@ def _category_channels(table: CategoricalReference, n: int) -> list[ChannelRefer
         *(_blank(name, n, binary=False) for name in ("rank", "rank-spread")),
         *(_blank(name, n, binary=True) for name in (*shares, *other, "unseen")),
     ]
-
-
-def _measured(channel: ChannelReference, t: Any, shape: Distribution | None) -> ChannelReference:
-    """The channel with the statistics of its values; see ``reference.channel_reference``."""
-    n = int(t["n"])
-    mean, sd = _moments(t["n"], t["sum"], t["squares"], 0)
-    blocks = zip(BLOCK_SIZES, t["blocks"], t["block_sum"], t["block_squares"], strict=True)
-    block_sds = tuple(_moments(k, s, q, 0)[1] if n >= 2 * b else 0.0 for b, k, s, q in blocks)
-    tau = 1.0
-    if n >= TAU_ROWS_MIN and sd > 0.0:
-        between = _moments(t["means"], t["mean_sum"], t["mean_squares"], 1)[1] ** 2
-        tau = min(TAU_MAX, max(1.0, int(t["b0"]) * between / sd**2))
-    up, down = 0.0, 0.0
-    if not channel.binary and sd > 1e-6 and shape is not None:
-        up, down = shape.thetas(sd)
-    return replace(channel, n=n, mean=mean, sd=sd, tau=tau, block_sds=block_sds, theta_up=up, theta_down=down)
-
-
-def _moments(n: float, total: float, squares: float, ddof: int) -> tuple[float, float]:
-    """Mean and standard deviation from sums."""
-    if n <= ddof:
-        return 0.0, 0.0
-    mean = float(total) / float(n)
-    return min(mean, 1.0), math.sqrt(max(float(squares) - float(n) * mean * mean, 0.0) / (float(n) - ddof))
