@@ -84,8 +84,20 @@ def test_an_alert_is_explained(name: str) -> None:
         assert part in text
     assert "48.6 % to 51.4 %" in text
     assert "42,000" in text
-    if data["window"]:
-        assert f"PSI {data['window']['psi']:.4g}" in text
+
+
+def test_windows_and_other_detectors_stand_beside() -> None:
+    """The last full window, and what a detector of river thinks; a PSI is no percentage."""
+    data = example("opened_numeric")
+    data["window"] = {"rows": 8192.0, "psi": 0.0312, "ks_distance": None}
+    data["suspicions"] = [{"detector": "KSWIN", "channel": "location", "alarms": 3, "last": None}]
+    data["evidence"][0] |= {"channel": "shape", "reference_mean": 0.0, "current_mean": 0.0312}
+    text = "\n".join(page_lines(data, ascii_only=True))
+    assert "last window: rows 8,192, PSI 0.0312\n" in text
+    assert "KSWIN on location: 3 alarms, last -" in text
+    row = next(line for line in text.splitlines() if line.startswith("  shape"))
+    assert "0.0312" in row
+    assert "3.12 %" not in row
 
 
 def test_a_hostile_alert_cannot_drive_the_terminal() -> None:
