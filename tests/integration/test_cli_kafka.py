@@ -16,6 +16,7 @@ from driftline import cli
 from driftline.decide.outputs import Alert
 from driftline.localkafka import LocalKafka
 from driftline.publish.alerts import encode
+from harness.kafka_io import Admin
 
 
 @pytest.fixture
@@ -106,6 +107,16 @@ def test_topics_then_tail_then_promote(
         json.loads(line)["id"] for line in run(*tail, "--model", "m", "--max", "1").stdout.splitlines()
     ] == ["m-1"]
 
+    listed = run("alerts", "list", "-c", str(config), "--last", "2")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["other-2", "m-4"]
+    shown = run("alerts", "show", "m-4", "-c", str(config))
+    assert shown.exit_code == 0, shown.output
+    assert "alert      m-4" in shown.stdout
+    several = run("alerts", "show", "m-", "-c", str(config))
+    assert several.exit_code == 64
+    assert "m-1, m-4" in several.stderr
+    assert run("alerts", "show", "m-3", "-c", str(config)).exit_code == 64
+
     baseline = tmp_path / "b.json"
     assert run("baseline", "build", str(events), "-m", "m", "-o", str(baseline)).exit_code == 0
     sent = run("baseline", "promote", str(baseline), "-c", str(config), "--by", "jane", "--why", "test")
@@ -115,6 +126,46 @@ def test_topics_then_tail_then_promote(
     assert record.key == b"m"
     assert (body["type"], body["model"], body["by"], body["why"]) == ("baseline.promote", "m", "jane", "test")
     assert body["baseline"] == json.loads(baseline.read_text())
+
+
+def test_baseline_of_a_topic_range(
+    kafka: LocalKafka, topic_prefix: str, tmp_path: Path, events: Path
+) -> None:
+    """Offsets and times bound it; it is the baseline of the same rows in a file, order by record time."""
+    topic = f"{topic_prefix}.raw"
+    config = tmp_path / "range.yaml"
+    config.write_text(
+        f"kafka: {{bootstrap_servers: '{kafka.bootstrap}'}}\ninputs: [{{topic: {topic}}}]\nmodels: {{m: }}\n"
+    )
+    lines = events.read_text().splitlines()
+    admin = Admin(kafka.bootstrap)
+    admin.create(topic, 2, {})
+    admin.close()
+
+    async def fill() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+        await producer.start()
+        try:
+            for i, line in enumerate(lines):
+                await producer.send(topic, line.encode(), timestamp_ms=1_795_000_000_000 + i, partition=i % 2)
+        finally:
+            await producer.stop()
+
+    asyncio.run(fill())
+    out = tmp_path / "range.json"
+    arguments = ["baseline", "build", "--topic", topic, "-c", str(config), "-m", "m", "-o", str(out)]
+    part = run(*arguments, "--from", "50", "--to", "2026-11-18T11:06:40.900Z")
+    assert part.exit_code == 0, part.output
+    assert "800 of 800 rows" in part.stdout
+    (tmp_path / "part.jsonl").write_text("\n".join(lines[100:900]) + "\n")
+    file = tmp_path / "file.json"
+    assert run("baseline", "build", str(tmp_path / "part.jsonl"), "-m", "m", "-o", str(file)).exit_code == 0
+    assert json.loads(out.read_text()) == json.loads(file.read_text())
+    assert "1,000 of 1,000 rows" in run(*arguments).stdout
+    wrong = run(*arguments, "--from", "yesterday")
+    assert (wrong.exit_code, "neither an offset nor a time" in wrong.stderr) == (64, True)
+    unknown = run("baseline", "build", "--topic", "t", "-c", str(config), "-m", "m", "-o", str(out))
+    assert (unknown.exit_code, f"topic t is no input, only {topic}" in unknown.stderr) == (64, True)
 
 
 @pytest.fixture

@@ -39,13 +39,16 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Run files of events through the detectors: what would have been alerted?",
     ),
     "run": ("driftline.cli.run", "Run the service: read events from Kafka, write metrics and alerts."),
-    "alerts": ("driftline.cli.alerts", "Follow the alerts topic."),
+    "alerts": ("driftline.cli.alerts", "Follow the alerts topic; list alerts and explain one."),
     "baseline": (
         "driftline.cli.baseline",
-        "Build a baseline from training data, and promote it to a running service.",
+        "Build a baseline from training data, look at it, promote it to a running service.",
     ),
     "topics": ("driftline.cli.topics", "Show, create and check the topics of a deployment."),
-    "config": ("driftline.cli.config", "Check a configuration file; print the schema of one."),
+    "config": (
+        "driftline.cli.config",
+        "Check a configuration file; explain what it means for detection; print the schema of one.",
+    ),
     "simulate": ("driftline.cli.simulate", "Write synthetic events, with drift where you want it."),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,3 +58,9 @@ def file_settings(config: Path | None, model: str | None) -> Settings:
         return settings
     source = settings.inputs[0].model_copy(update={"topic": "file", "model": model})  # keeps the mapping
     return settings.model_copy(update={"inputs": (source,)})
+
+
+def ascii_only() -> bool:
+    """Whether to draw in ASCII: stdout is no terminal, or it cannot or should not show more."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return not sys.stdout.isatty() or "NO_COLOR" in os.environ or encoding != "utf8"

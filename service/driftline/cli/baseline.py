@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +13,14 @@ import typer
 from driftline.errors import OperatorError
 
 if TYPE_CHECKING:
+    from driftline.config import Settings
     from driftline.detect.reference import Reference
+    from driftline.records import Block
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Build a baseline from training data, and promote it to a running service.",
+    help="Build a baseline from training data, look at it, promote it to a running service.",
 )
 
 BATCH_ROWS = 20_000
@@ -25,8 +29,8 @@ BASELINE_BYTES_MAX = 64 << 20  # 500 features with all their knots are 8 MB
 
 @app.command()
 def build(
-    file: Path = typer.Argument(
-        help="What the model saw in training: .parquet, .csv, else one JSON object a line."
+    file: Path | None = typer.Argument(
+        None, help="What the model saw in training: .parquet, .csv, else one JSON object a line."
     ),
     model: str = typer.Option(..., "--model", "-m", help="The model whose rows are taken."),
     output: Path = typer.Option(..., "--output", "-o", help="Where to write the baseline (JSON)."),
@@ -44,38 +48,90 @@ def build(
         "--time-ordered",
         help="The rows are all the traffic of their time: measure their dependence now, not on live rows.",
     ),
+    topic: str | None = typer.Option(
+        None, "--topic", help="Read this raw topic, one of the configured inputs, instead of a file."
+    ),
+    start: str | None = typer.Option(
+        None, "--from", help="Of the topic: first offset of each partition, or a time (RFC 3339)."
+    ),
+    end: str | None = typer.Option(None, "--to", help="Of the topic: offset or time to stop before."),
 ) -> None:
-    """Freeze the rows of a file into a baseline: what "normal" looks like."""
+    """Freeze the rows of a file, or of a stretch of a topic, into a baseline: what "normal" looks like."""
     from driftline import kernelcache
 
     kernelcache.use()
-    from driftline.cli._files import event_files, file_settings
-    from driftline.decide.replay import Replay
-    from driftline.detect.baseline import BaselineRows
-    from driftline.detect.reference import to_json
+    from driftline.cli._progress import rate
 
-    settings = file_settings(config, model if one_model else None)
-    decoder = Replay(settings).decoder
-    rows, seen = BaselineRows(model), 0
-    for decoded, count in event_files([file], settings, decoder, column, BATCH_ROWS):
-        rows.add(decoded.blocks)
-        seen += count
-    if not len(rows):
+    if (file is None) == (topic is None):
+        raise OperatorError("give a file or --topic.", remedy="One of the two.")
+    begin = time.perf_counter()
+    if file is not None:
+        from driftline.cli._files import file_settings
+
+        settings = file_settings(config, model if one_model else None)
+        reference, seen = _from_file(file, model, settings, column, time_ordered=time_ordered)
+    else:
+        reference, seen = _from_topic(str(topic), model, config, (start, end), time_ordered=time_ordered)
+    if reference is None:
         raise OperatorError(
-            f"{file}: none of its {seen:,} rows is of model {model}.",
+            f"{file or topic}: none of its {seen:,} rows is of model {model}.",
             remedy="Check --model; add --one-model when the rows name no model.",
         )
-    reference = rows.reference(time_ordered=time_ordered)
+    _write(output, reference)
+    typer.echo(
+        f"{output}: baseline {reference.id} of {model}, {reference.rows:,} of {seen:,} rows, "
+        f"{len(reference.signals)} signals; in all {rate(seen, time.perf_counter() - begin)}."
+    )
+
+
+def _from_file(
+    file: Path, model: str, settings: Settings, columns: list[str], *, time_ordered: bool
+) -> tuple[Reference | None, int]:
+    """The reference, and how many rows the file has."""
+    from driftline.cli._files import event_files
+    from driftline.cli._progress import watched
+    from driftline.decide.replay import Replay
+    from driftline.detect.baseline import build_baseline
+
+    seen: dict[str, int] = {}
+
+    def read(label: str) -> Iterator[Sequence[Block]]:
+        if seen and str(file) == "-":
+            raise OperatorError("stdin cannot be read twice.", remedy="Put so many rows into a file.")
+        files = event_files([file], settings, Replay(settings).decoder, columns, BATCH_ROWS)
+        seen[label] = 0
+        for decoded, count in watched(label, files, files.rows()):
+            seen[label] += count
+            yield decoded.blocks
+
+    named = dict(item.partition("=")[::2] for item in columns)
+    time_name = f"column {named['time']}" if "time" in named else "time"
+    reference = build_baseline(model, read, time_ordered=time_ordered, time_name=time_name)
+    return reference, next(iter(seen.values()))
+
+
+def _from_topic(
+    topic: str, model: str, config: Path | None, bounds: tuple[str | None, str | None], *, time_ordered: bool
+) -> tuple[Reference | None, int]:
+    """The reference, and how many rows of the model there were."""
+    from driftline.config import load_settings
+    from driftline.detect.baseline import build_baseline
+    from driftline.ingest.topic_range import read_range
+
+    blocks = read_range(load_settings(config), topic, model, *bounds)
+    rows = sum(map(len, blocks))
+    return build_baseline(model, lambda _: [blocks], time_ordered=time_ordered, exact_rows=rows), rows
+
+
+def _write(output: Path, reference: Reference) -> None:
+    from driftline.detect.reference import to_json
+
     try:
         output.write_bytes(to_json(reference))
     except OSError as error:
         raise OperatorError(
             f"{output}: {error.strerror}.", remedy="Name a file that can be written."
         ) from error
-    typer.echo(
-        f"{output}: baseline {reference.id} of {model}, {len(rows):,} of {seen:,} rows, "
-        f"{len(reference.signals)} signals."
-    )
 
 
 @app.command()
@@ -97,8 +153,32 @@ def promote(
     record = commands.promote(reference.model, json.loads(to_json(reference)), by=by, why=why)
     topic, partition, offset = asyncio.run(kafka.send_command(settings, record))
     typer.echo(
-        f"{reference.model}: baseline {reference.id} promoted by command {topic}/{partition}/{offset}."
+        f"{reference.model}: baseline {reference.id} promoted by command {topic}/{partition}/{offset}; the "
+        "worker's log says from which raw offset on it is in force."
     )
+
+
+@app.command()
+def show(file: Path = typer.Argument(help="A baseline, as `baseline build` writes it.")) -> None:
+    """Draw a baseline: a histogram, quantiles or categories, missing values and dependence of each signal."""
+    from driftline.cli._files import ascii_only
+    from driftline.publish.baselines import show_lines
+
+    for line in show_lines(read_baseline(file), ascii_only=ascii_only()):
+        typer.echo(line)
+
+
+@app.command()
+def diff(
+    reference: Path = typer.Argument(help="The baseline to compare with."),
+    other: Path = typer.Argument(help="The baseline that is compared."),
+) -> None:
+    """Compare two baselines: PSI and shift of each signal, the most different first, with histograms."""
+    from driftline.cli._files import ascii_only
+    from driftline.publish.baselines import diff_lines
+
+    for line in diff_lines(read_baseline(reference), read_baseline(other), ascii_only=ascii_only()):
+        typer.echo(line)
 
 
 def read_baseline(file: Path) -> Reference:

@@ -1,14 +1,25 @@
-"""``driftline config``: check a configuration, print its schema."""
+"""``driftline config``: check a configuration, explain what it means, print its schema."""
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+from driftline.errors import OperatorError
+
+if TYPE_CHECKING:
+    from driftline.config import Settings
+
+CPU_RUNS = 3
+
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Check a configuration file; print its schema."
+    no_args_is_help=True,
+    add_completion=False,
+    help="Check a configuration file; explain what it means for detection; print its schema.",
 )
 
 
@@ -35,6 +46,60 @@ def check(
     for warning in settings.warnings():
         typer.echo(f"warning: {printable(warning, 500)}", err=True)
     typer.echo(f"{path or 'environment'}: good. {named} from {topics}; revision {settings.revision()}.")
+
+
+@app.command()
+def explain(
+    config: Path | None = typer.Option(None, "--config", "-c", help="Configuration file (YAML)."),
+    baseline: list[Path] = typer.Option([], "--baseline", "-b", help="Baseline of a model; repeatable."),
+    rate: float | None = typer.Option(
+        None, "--rate", min=1e-6, help="Events a second; else as configured or as in the baseline."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object a model, a line each."),
+) -> None:
+    """For each model: channels, detectors and their share of the budget, expected delays, memory and CPU."""
+    from driftline import kernelcache
+
+    kernelcache.use()
+    from driftline.cli.baseline import read_baseline
+    from driftline.config import load_settings
+    from driftline.decide.explain import TRIAL_ROWS, Trial
+    from driftline.publish import explanation
+    from driftline.publish.text import printable
+
+    settings = load_settings(config)
+    references = [read_baseline(file) for file in baseline]
+    allowed = settings.allowed_models()
+    for reference in references:
+        if allowed is not None and reference.model not in allowed:
+            raise OperatorError(
+                f"the baseline is of {reference.model}, which this configuration does not name.",
+                remedy="Add it to models, or give the baseline of one of them.",
+            )
+        trial = Trial(settings, reference, rate)
+        trial.rows(0)  # what is compiled or touched first is no cost of an event
+        began = time.process_time()
+        for number in range(1, CPU_RUNS + 1):
+            trial.rows(number)
+        cpu_us = (time.process_time() - began) / (CPU_RUNS * TRIAL_ROWS) * 1e6
+        page = trial.explanation()
+        if as_json:
+            typer.echo(json.dumps(explanation.as_json(page, cpu_us)))
+            continue
+        for line in explanation.explanation_lines(page, cpu_us):
+            typer.echo(line)
+        typer.echo()
+    for name in sorted((allowed or frozenset()) - {r.model for r in references}):
+        typer.echo(
+            f"{printable(name)}: no baseline given; it learns what is normal from its first "
+            f"{_learning_rows(settings, name):,} events. `driftline baseline build` makes one to explain.",
+            err=as_json,
+        )
+
+
+def _learning_rows(settings: Settings, model: str) -> int:
+    own = settings.models.get(model)
+    return (own.learning_rows if own else None) or settings.detection.learning_rows
 
 
 @app.command()

@@ -376,9 +376,12 @@ class Model:
     # --- commands ----------------------------------------------------------------------------------------
 
     def command(
-        self, command: Command, progress: Sequence[Progress], context: Context
+        self, command: Command, progress: Sequence[Progress], context: Context, *, first: str = "the next row"
     ) -> tuple[list[Alert], str]:
-        """Carry out a command, or refuse one that does not fit; returns alerts and a note for the log."""
+        """Carry out a command, or refuse one that does not fit; returns alerts and a note for the log.
+
+        ``first`` names the first row after it: where it takes effect.
+        """
         try:
             reference = _promoted(json.loads(command.body), self.name)
         except (MessageError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -387,7 +390,8 @@ class Model:
         self.finished_learning = self.actor.phase is Phase.LEARNING
         rate_known = (self.pinned_rate or reference.rows_per_week) > 0.0
         self._install(reference, warming=not (reference.time_ordered and rate_known))
-        return alerts, f"model {self.name}: baseline {reference.id} ({reference.rows} rows) is in force"
+        what = f"baseline {reference.id} ({reference.rows} rows)"
+        return alerts, f"model {self.name}: {what} is in force from {first} on"
 
     def _supersede(self, command: Command, source: Source, context: Context) -> list[Alert]:
         d = self.actor.detection

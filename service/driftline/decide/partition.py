@@ -241,7 +241,8 @@ class MailboxPartition:
                 to = at + int(np.searchsorted(block.record_time[at:], command.record_time, "left"))
                 self._collect(model.apply(block, at, to, envelope.progress, self.context))
                 at = to
-            alerts, note = model.command(command, envelope.progress, self.context)
+            first = _row_name(block, at, envelope)
+            alerts, note = model.command(command, envelope.progress, self.context, first=first)
             self._collect(alerts)
             self._note(note)
         if block is not None:
@@ -315,6 +316,14 @@ class MailboxPartition:
         self._alerts, self._reports, self._dirty_models = [], [], {}
         self.dirty = self.urgent = False
         return out
+
+
+def _row_name(block: Block | None, row: int, envelope: Envelope) -> str:
+    """Raw topic, partition and offset of a row; the next row's are unknown when the block ends before it."""
+    if block is None or row >= len(block):
+        return "the next row"
+    source = envelope.progress[int(block.source[row])].source
+    return f"{source.topic}/{source.partition}/{int(block.offset[row])}"
 
 
 def _number(revision: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from driftline.detect.kernels.channels import derive_channels, update_recent
+from driftline.detect.kernels.channels import update_recent
 from driftline.detect.kernels.engine import run_block, tau_live, warm_channels
 from driftline.detect.kernels.state import new_state, new_warmup
 from driftline.detect.kernels.windows import count_window
@@ -184,30 +184,7 @@ class Actor:
         return None
 
     def _derive(self, d: Detection, block: Block, lo: int, hi: int) -> tuple[F64, F64]:
-        luts = d.layout.luts(block, d.codes, lo, hi)
-        y = np.empty((len(d.layout.channels), hi))
-        x = np.empty((len(d.layout.signals), hi))
-        derive_channels(
-            block.tags,
-            block.values,
-            luts.column_of_signal,
-            d.layout.specs,
-            d.layout.knot_q,
-            d.layout.knot_lo,
-            d.layout.knot_hi,
-            luts.start,
-            luts.rank,
-            luts.slot,
-            luts.flag,
-            luts.code,
-            d.layout.want_tag,
-            lo,
-            hi,
-            y,
-            x,
-            d.mismatches,
-        )
-        return y, x
+        return d.layout.derive(block, d.codes, d.mismatches, lo, hi)
 
     def _detect(self, d: Detection, block: Block, lo: int, hi: int) -> Applied:
         y, x = self._derive(d, block, lo, hi)

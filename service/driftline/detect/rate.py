@@ -95,8 +95,18 @@ def rate_reference(times: I64) -> RateReference | None:
     span = int(highest[-1] - highest[0])
     if span <= 0:
         return None
-    bucket_ms = int(min(max(ROWS_A_BUCKET * span / len(times), BUCKET_MS_MIN), BUCKET_MS_MAX))
-    counts = np.bincount((highest // bucket_ms - highest[0] // bucket_ms).astype(np.int64))[1:-1]
+    bucket_ms = bucket_size(span, len(times))
+    return rate_of(np.bincount((highest // bucket_ms - highest[0] // bucket_ms).astype(np.int64)), bucket_ms)
+
+
+def bucket_size(span: int, rows: int) -> int:
+    """Length of a bucket for so many rows in so many milliseconds."""
+    return int(min(max(ROWS_A_BUCKET * span / rows, BUCKET_MS_MIN), BUCKET_MS_MAX))
+
+
+def rate_of(counts: I64, bucket_ms: int) -> RateReference | None:
+    """From the rows of each bucket, the first and the last of which are cut."""
+    counts = counts[1:-1]
     if len(counts) < BUCKETS_MIN or not counts.any():
         return None
     mean = float(counts.mean())

@@ -166,12 +166,15 @@ def channel_reference(name: str, y: F64, *, binary: bool) -> ChannelReference:
         sample = np.sort(y)
         if n > THETA_SAMPLE:
             sample = sample[np.linspace(0, n - 1, THETA_SAMPLE).astype(np.int64)]
-        delta = 0.1 * max(sd, 0.01)
         weights = np.full(len(sample), 1.0 / len(sample))
-        centre = float(np.mean(sample))
-        up = solve_theta(sample - centre - delta, weights)
-        down = solve_theta(centre - sample - delta, weights)
+        up, down = solve_thetas(sample, weights, float(np.mean(sample)), sd)
     return ChannelReference(name, binary, n, mean, sd, long_run_tau(y), block_sds, up, down)
+
+
+def solve_thetas(y: F64, weights: F64, centre: float, sd: float) -> tuple[float, float]:
+    """Page-Hinkley's exponents (up, down) of a channel with these values and their shares."""
+    delta = 0.1 * max(sd, 0.01)
+    return solve_theta(y - centre - delta, weights), solve_theta(centre - y - delta, weights)
 
 
 def solve_theta(z: F64, weights: F64) -> float:
@@ -215,8 +218,12 @@ def mid_pit(numeric: NumericReference, x: F64) -> F64:
 
 def numeric_knots(x: F64) -> tuple[F64, F64, F64]:
     """Knots, F(q-) and F(q) of the values: all unique values, or the quantiles and heavy atoms beyond 256."""
-    n = len(x)
-    values, counts = np.unique(x, return_counts=True)
+    return knots_of(*np.unique(x, return_counts=True))
+
+
+def knots_of(values: F64, counts: I64) -> tuple[F64, F64, F64]:
+    """The same from the unique values, ascending, and how often each occurs."""
+    n = int(counts.sum())
     upto = np.cumsum(counts) / n
     below = upto - counts / n
     if len(values) > KNOTS_MAX:
@@ -303,18 +310,8 @@ def _categorical_signal(
     second = values[half:][present[half:]].astype(np.int64)
     counted = np.bincount(first, minlength=len(names))
     order = sorted(np.flatnonzero(counted).tolist(), key=lambda c: (-int(counted[c]), names[c]))
-    kept = min(sum(int(counted[c]) >= CATEGORY_COUNT_MIN for c in order), CATEGORIES_MAX)
-    complete = len(order) <= SEEN_MAX
-    order = order[:SEEN_MAX]
-    shares = 0 if not kept else (min(SHARES_MAX, kept) if kept > 2 else 1)
-    table = CategoricalReference(
-        tuple(names[c] for c in order),
-        tuple(int(counted[c]) for c in order),
-        kept,
-        shares,
-        len(first),
-        complete,
-    )
+    table = category_table([(names[c], int(counted[c])) for c in order], len(first))
+    order, kept, shares, complete = order[:SEEN_MAX], table.kept, table.shares, table.seen_complete
     slot = np.full(len(names), -1, dtype=np.int64)
     slot[order] = np.arange(len(order))
     codes = slot[second]
@@ -336,6 +333,15 @@ def _categorical_signal(
     size = min(kept, CATEGORY_BINS) + 1
     bins = bin_reference(category_bins(codes, kept), size, range(size)) if len(codes) else None
     return SignalReference(kind, name, tag, len(tags), int(missing.sum()), tuple(channels), None, table, bins)
+
+
+def category_table(counted: Sequence[tuple[str, int]], total: int) -> CategoricalReference:
+    """The table of categories and their counts, by descending frequency, of ``total`` values."""
+    kept = min(sum(count >= CATEGORY_COUNT_MIN for _, count in counted), CATEGORIES_MAX)
+    seen = counted[:SEEN_MAX]
+    shares = 0 if not kept else (min(SHARES_MAX, kept) if kept > 2 else 1)
+    names, counts = tuple(name for name, _ in seen), tuple(count for _, count in seen)
+    return CategoricalReference(names, counts, kept, shares, total, len(counted) <= SEEN_MAX)
 
 
 def category_ranks(table: CategoricalReference) -> F64:

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from driftline.detect.kernels.channels import derive_channels
 from driftline.detect.kernels.state import LUT_OTHER, LUT_UNSEEN, SIGNAL_SPEC
 from driftline.detect.reference import (
     ChannelReference,
@@ -20,7 +21,7 @@ from driftline.detect.reference import (
     has_other,
 )
 from driftline.detect.windows import Bins
-from driftline.records import F64, U8, Block, ColumnKind, Tag
+from driftline.records import F64, I64, U8, Block, ColumnKind, Tag
 
 # New categories whose names are remembered for evidence; more of them share one "and others" code.
 NEW_CATEGORIES_MAX: Final = 64
@@ -123,6 +124,34 @@ class Layout:
     def unknown_columns(self, block: Block) -> list[int]:
         """Columns of a block that no signal reads."""
         return [i for i, c in enumerate(block.columns) if (c.kind, c.name) not in self.column_index]
+
+    def derive(
+        self, block: Block, codes: list[CategoryCodes | None], mismatches: I64, lo: int, hi: int
+    ) -> tuple[F64, F64]:
+        """Channel values (C, hi) and signal values (S, hi) of rows lo..hi; see ``derive_channels``."""
+        luts = self.luts(block, codes, lo, hi)
+        y, x = np.empty((len(self.channels), hi)), np.empty((len(self.signals), hi))
+        derive_channels(
+            block.tags,
+            block.values,
+            luts.column_of_signal,
+            self.specs,
+            self.knot_q,
+            self.knot_lo,
+            self.knot_hi,
+            luts.start,
+            luts.rank,
+            luts.slot,
+            luts.flag,
+            luts.code,
+            self.want_tag,
+            lo,
+            hi,
+            y,
+            x,
+            mismatches,
+        )
+        return y, x
 
     def luts(self, block: Block, codes: list[CategoryCodes | None], lo: int, hi: int) -> Luts:
         """Tables for rows lo..hi of a block; new names used in these rows are remembered in ``codes``."""

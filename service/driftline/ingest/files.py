@@ -220,7 +220,8 @@ def _parquet(file: Path) -> Any:
         raise OperatorError(
             f"{file}: reading Parquet needs pyarrow.", remedy="pip install 'driftline[files]'"
         ) from error
-    return parquet.ParquetFile(file)
+    # pre_buffer would keep all of the file in memory once it was read.
+    return parquet.ParquetFile(file, pre_buffer=False)
 
 
 T = TypeVar("T")

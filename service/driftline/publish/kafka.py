@@ -82,10 +82,10 @@ async def send_command(settings: Settings, record: OutputRecord) -> tuple[str, i
         compression_type="gzip",
         max_request_size=REQUEST_BYTES_MAX,
     )
-    with _kafka_errors(settings):
+    with kafka_errors(settings):
         try:
             await producer.start()
-            _require(topic, (await producer.client.fetch_all_metadata()).topics())
+            require(topic, (await producer.client.fetch_all_metadata()).topics())
             sent = await producer.send_and_wait(
                 topic, value=record.value, key=record.key, headers=list(record.headers)
             )
@@ -107,20 +107,20 @@ async def _consumer(
         isolation_level="read_committed",
         auto_offset_reset="earliest" if from_beginning else "latest",
     )
-    with _kafka_errors(settings):
+    with kafka_errors(settings):
         try:
             try:
                 await consumer.start()
-                _require(topic, await consumer.topics())
+                require(topic, await consumer.topics())
             except UnknownTopicOrPartitionError:
-                _require(topic, set())
+                require(topic, set())
             yield consumer
         finally:
             await consumer.stop()
 
 
 @contextmanager
-def _kafka_errors(settings: Settings) -> Iterator[None]:
+def kafka_errors(settings: Settings) -> Iterator[None]:
     """Errors of the client as ours: whose fault, and what to do next."""
     servers = settings.kafka.bootstrap_servers
     try:
@@ -141,7 +141,8 @@ def _kafka_errors(settings: Settings) -> Iterator[None]:
         ) from error
 
 
-def _require(topic: str, known: set[str]) -> None:
+def require(topic: str, known: set[str]) -> None:
+    """Raise OperatorError when the topic is not among the known ones."""
     if topic not in known:
         raise OperatorError(f"topic {topic} does not exist.", remedy="Run `driftline topics create`.")
 

@@ -257,6 +257,61 @@ def test_baseline_build_then_replay(events: Path, tmp_path: Path) -> None:
     assert "12,000 rows: 11,999 accepted, 0 empty, 1 rejected (1 syntax)." in replayed.stdout
 
 
+def test_baselines_are_shown_and_compared(events: Path, tmp_path: Path) -> None:
+    """Before and after the change: drawn in ASCII where no terminal is, the moved signal with its numbers."""
+    lines = events.read_text().splitlines(keepends=True)
+    for name, part in (("before", lines[:5_000]), ("after", lines[8_000:])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(part))
+        arguments = [str(tmp_path / f"{name}.jsonl"), "-m", "m", "-o", str(tmp_path / f"{name}.json")]
+        built = run("baseline", "build", *arguments)
+        assert built.exit_code == 0, built.stderr
+        assert "reading: " in built.stderr
+        assert " rows/s" in built.stderr
+    shown = run("baseline", "show", str(tmp_path / "before.json"))
+    assert shown.exit_code == 0, shown.stderr
+    assert "age  number, 4,999 values" in shown.stdout
+    assert shown.stdout.isascii()
+    different = run("baseline", "diff", str(tmp_path / "before.json"), str(tmp_path / "after.json"))
+    row = next(line for line in different.stdout.splitlines() if line.startswith("  age"))
+    psi, shift = map(float, row.split()[1:3])
+    assert psi > 0.5
+    assert 0.9 < shift < 1.1
+
+
+def test_large_baselines_are_read_twice(
+    events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More rows than are held: a second reading, the rate of each, and stdin cannot be read twice."""
+    monkeypatch.setattr("driftline.detect.baseline.EXACT_ROWS_MAX", 2_000)
+    output = ["-m", "m", "-o", str(tmp_path / "b.json")]
+    built = run("baseline", "build", str(events), *output)
+    assert built.exit_code == 0, built.stderr
+    assert [line.partition(":")[0] for line in built.stderr.splitlines()] == ["reading", "measuring"]
+    assert "11,999 of 12,000 rows" in built.stdout
+    piped = run("baseline", "build", "-", *output, stdin=events.read_text())
+    assert piped.exit_code == 64
+    assert "stdin cannot be read twice" in piped.stderr
+
+
+def test_config_explain(events: Path, tmp_path: Path) -> None:
+    """Delays, budget and cost of the model with a baseline; the other one says what it lacks."""
+    config = tmp_path / "c.yaml"
+    config.write_text("models: {m: , other: {learning_rows: 9000}}\n")
+    baseline = tmp_path / "b.json"
+    run("baseline", "build", str(events), "-m", "m", "-o", str(baseline))
+    arguments = ["config", "explain", "--config", str(config), "--baseline", str(baseline)]
+    page = run(*arguments)
+    assert page.exit_code == 0, page.stderr
+    assert "1 events/s" in page.stdout
+    assert "us of CPU an event (measured now" in page.stdout
+    assert "other: no baseline given; it learns what is normal from its first 9,000 events" in page.stdout
+    body = json.loads(run(*arguments, "--rate", "50", "--json").stdout.splitlines()[0])
+    assert (body["model"], body["events_per_week"]) == ("m", 50 * 7 * 86_400)
+    config.write_text("models: {other: }\n")
+    wrong = run(*arguments)
+    assert (wrong.exit_code, "the baseline is of m, which this" in wrong.stderr) == (64, True)
+
+
 def test_tables_are_read_like_lines(events: Path, tmp_path: Path) -> None:
     """A CSV of the same rows: same alerts; and a baseline, with a column named on the command line."""
     rows = [json.loads(line) for line in events.read_text().splitlines() if line.endswith("}")]
@@ -297,6 +352,9 @@ def test_a_configured_mapping_holds_for_files(tmp_path: Path) -> None:
         (["replay", "{events}", "--baseline", "{events}"], 65, "not a baseline"),
         (["replay", "{events}", "--model", "a b"], 64, "inputs.0.model: 'a b'"),
         (["baseline", "build", "{events}", "-m", "other", "-o", "x"], 64, "is of model other"),
+        (["baseline", "build", "-m", "m", "-o", "x"], 64, "give a file or --topic"),
+        (["baseline", "build", "{events}", "--topic", "t", "-m", "m", "-o", "x"], 64, "a file or --topic"),
+        (["baseline", "show", "{events}"], 65, "not a baseline"),
         (
             ["baseline", "build", "{events}", "-m", "m", "-o", "no/such/folder"],
             64,

@@ -231,6 +231,7 @@ def test_a_promote_command_takes_its_place_among_the_rows() -> None:
     assert (actor.rows, actor.phase.value) == (100, "active")
     assert actor.detection is not None
     assert actor.detection.active_rows == 40  # offsets 60..99 have record times from 600 ms
+    assert any(note.endswith(f"is in force from {RAW.topic}/0/60 on") for note in p.drain_notes())
     assert p.apply(1, 0, pack(Envelope("x", progress, (rows(0, 99),), (Command("m", 600, 1, 0, body),)))) == 0
     assert actor.detection.active_rows == 40
 
