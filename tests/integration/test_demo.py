@@ -16,7 +16,11 @@ import pytest
 
 from driftline.localkafka import LocalKafka
 
-START = "from driftline.cli import main; main()"
+# As at a terminal: children of a shell's background job, as this test may be, ignore SIGINT from birth.
+START = """import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from driftline.cli import main
+main()"""
 SECONDS_MAX = 240.0  # a cold start compiles the kernels first
 GONE_SECONDS_MAX = 40.0
 
