@@ -6,6 +6,7 @@ Built from a reference, never stored: the same reference gives the same layout.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -67,7 +68,6 @@ class Layout:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
-        self.reference_id = reference.id  # a hash of all of it: once, not with every report
         self.signals: tuple[SignalReference, ...] = reference.signals
         self.channels: tuple[ChannelReference, ...] = tuple(c for s in self.signals for c in s.channels)
         self.signal_of_channel = np.repeat(
@@ -109,6 +109,11 @@ class Layout:
         self.knot_q, self.knot_lo, self.knot_hi = (
             np.concatenate([k[i] for k in knots]) if knots else empty for i in range(3)
         )
+
+    @cached_property
+    def reference_id(self) -> str:
+        """A hash of the whole reference: made once, and not while many are restored."""
+        return self.reference.id
 
     def new_codes(self) -> list[CategoryCodes | None]:
         """Empty category codes for each signal, None for a numeric one."""
