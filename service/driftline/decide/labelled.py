@@ -23,11 +23,10 @@ from driftline.decide.episodes import Episode, Episodes, effect_size, paged, sev
 from driftline.decide.error_change import ErrorChange
 from driftline.decide.outputs import Alert, LabelView
 from driftline.decide.policy import plan_channel
+from driftline.detect.intact import check_performance
 from driftline.detect.join_log import Read, Shard
 from driftline.detect.kernels import join as kernel
 from driftline.detect.kernels.state import (
-    CHANNEL_PLAN,
-    CHANNEL_STATE,
     KIND_DISMISSED,
     STATE_VERSION,
     STATUS_OK,
@@ -36,7 +35,6 @@ from driftline.detect.labels import Labels, Matches, Rows, rows_of
 from driftline.detect.performance import SIGNAL, WEEK_MS, ErrorReference, Performance, Rules, WindowResult
 from driftline.detect.reference import ChannelReference
 from driftline.detect.typed import typed
-from driftline.errors import MessageError
 from driftline.records import Block, Progress, Source
 
 HOUR_MS: Final = 3_600_000
@@ -270,35 +268,15 @@ class Labelled:
         p.task, (p.positive, p.negative) = held.task, held.classes  # type: ignore[assignment] # checked below
         p.rows, p.number, p.last = held.rows, held.number, held.last
         p.error_times, p.reference = held.error_times, held.reference
-        _check(arrays, p)
+        check_performance(p, arrays)
         p.filled = len(arrays["time"])
+        if p.filled > len(p.window):  # a smaller window was configured meanwhile
+            p.window = Performance(replace(p.rules, window_rows=p.filled)).window
         for name in _MATCH_COLUMNS:
             getattr(p.window, name)[: p.filled] = arrays[name]
         p.confusion, p.plan, p.state = arrays["confusion"], arrays["plan"], arrays["state"]
         p.errors = [arrays["errors"]] if len(arrays["errors"]) else []
-        if self.performance.filled >= p.rules.window_rows:  # a smaller window was configured meanwhile
-            p.settle(self.labels.names)
-
-
-def _check(arrays: Mapping[str, Any], p: Performance) -> None:
-    """Refuses arrays that do not fit each other."""
-    n = len(arrays["time"])
-    shapes: dict[str, tuple[tuple[int, ...], npt.DTypeLike]] = {
-        name: ((n,), getattr(p.window, name).dtype) for name in _MATCH_COLUMNS
-    }
-    shapes |= {
-        "confusion": (p.confusion.shape, np.int64),
-        "plan": ((1,), CHANNEL_PLAN), "state": ((1,), CHANNEL_STATE),
-        "errors": (arrays["errors"].shape, np.float64),
-    }  # fmt: skip
-    for name, (shape, dtype) in shapes.items():
-        if arrays[name].shape != shape or arrays[name].dtype != dtype:
-            raise MessageError(f"the performance's {name} has another shape.")
-    if n > len(p.window):
-        grown = Performance(replace(p.rules, window_rows=n))
-        p.window = grown.window
-    if p.task not in ("auto", "binary", "multiclass", "regression") or (arrays["confusion"] < 0).any():
-        raise MessageError("the performance's task or counts are inconsistent.")
+        p.settle(self.labels.names)
 
 
 def _origin(

@@ -149,11 +149,11 @@ def model_rows(model: Model) -> Iterator[StateRow]:
         yield StateRow(shard_key(name, f"learn.{shard}"), lambda: None)
     model.learn_shards = _segment_count(actor)
     if model.labelled is not None:
-        for part, header, arrays in model.labelled.shards():
-            if arrays is None:
-                yield StateRow(shard_key(name, part), lambda: None)
+        for own, header, content in model.labelled.shards():
+            if content is None:
+                yield StateRow(shard_key(name, own), lambda: None)
             else:
-                yield _row(name, part, header, arrays)
+                yield _row(name, own, header, content)
     d = actor.detection
     if d is None:
         return
@@ -193,9 +193,9 @@ def model_rows(model: Model) -> Iterator[StateRow]:
         },
     )
     for shard in range(-(-len(d.plan) // CHANNELS_A_SHARD)):
-        channels = slice(shard * CHANNELS_A_SHARD, (shard + 1) * CHANNELS_A_SHARD)
-        held = {"plan": d.plan[channels].copy(), "state": d.state[channels].copy()}
-        yield _row(name, f"det.{shard}", {"state_version": STATE_VERSION}, held)
+        part = slice(shard * CHANNELS_A_SHARD, (shard + 1) * CHANNELS_A_SHARD)
+        arrays = {"plan": d.plan[part].copy(), "state": d.state[part].copy()}
+        yield _row(name, f"det.{shard}", {"state_version": STATE_VERSION}, arrays)
 
 
 def _row(model: str, shard: str, header: dict[str, Any], arrays: dict[str, Any]) -> StateRow:

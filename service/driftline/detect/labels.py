@@ -276,8 +276,17 @@ class Labels:
             capacity = max(1, -(-(end - first) // BITMAP_ROWS)) * BITMAP_ROWS
             log = Log(name, capacity, first, end)
             log.restore(read)
+            _check_rows(log)
             logs.append(log)
         self.predictions, self.labels = logs
+
+
+def _check_rows(log: Log) -> None:
+    """Refuses codes that are none: they become places in the confusion counts."""
+    codes = log.code if log.name == "pred" else log.value[log.code == NAMED]
+    named = log.name == "pred" or ((log.code == 0) | (log.code == NAMED)).all()
+    if not named or not ((codes >= -1) & (codes <= NAMES_MAX) & (codes == np.floor(codes))).all():
+        raise MessageError(f"the {log.name} log names classes that there are not.")
 
 
 def warm() -> None:

@@ -13,10 +13,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from driftline.config import ModelSettings
-from driftline.config.settings import PerformanceSettings
+from driftline.config.settings import LabelSettings, PerformanceSettings
 from driftline.decide.budget import Budget
 from driftline.decide.labelled import Labelled
 from driftline.detect.performance import SIGNAL
+from driftline.errors import MessageError
 from harness.labelled import EVENTS, LABELS, T0, Mailbox, Row, new_partition, restored
 from oracle.labels import confusion, join
 
@@ -200,3 +201,28 @@ def test_checkpoints_are_small_while_much_waits() -> None:
         sizes.append(box.checkpoint_bytes)
     assert sizes[-1] < 1.2 * sizes[20]
     assert labelled(box).view().pending == 41_000
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "value"),
+    [
+        ("code", 3, -5),
+        ("value", 3, 1e9),
+        ("confusion", (0, 0), -1),
+        ("plan", "lanes", 99),
+        ("state", "a_last", 1 << 40),
+    ],
+)
+def test_damaged_performance_is_refused(name: str, index: Any, value: float) -> None:
+    """Before a kernel or a count is reached with it: an error with words."""
+    events, labels = story([(3_900, 0.1)], late=0)
+    box = sent(Mailbox(new_partition()), events, labels, late=0)
+    (_, header, arrays), *rest = labelled(box).shards()
+    assert arrays is not None
+    assert len(arrays["time"]) == 900
+    shards = {shard: (head, found) for shard, head, found in rest if found is not None}
+    fresh = Labelled.new("m", LabelSettings(), ModelSettings())
+    fresh.restore(header, arrays, shards.get)  # as it was it is taken
+    arrays[name][index] = value
+    with pytest.raises(MessageError):
+        Labelled.new("m", LabelSettings(), ModelSettings()).restore(header, arrays, shards.get)

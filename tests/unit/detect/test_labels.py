@@ -235,7 +235,7 @@ def test_a_former_life_leaves_no_matches() -> None:
     assert back.counts[kernel.MATCHED] == 1
 
 
-@pytest.mark.parametrize("damage", ["missing", "short", "twice", "zero", "bits", "counts", "range"])
+@pytest.mark.parametrize("damage", ["missing", "short", "twice", "zero", "bits", "codes", "counts", "range"])
 def test_damaged_shards_are_refused(damage: str) -> None:
     """A contradiction is an error with words, not an index out of bounds in a kernel."""
     labels = Labels(100_000, DAY)
@@ -251,6 +251,8 @@ def test_damaged_shards_are_refused(damage: str) -> None:
         ids[3] = ids[4] if damage == "twice" else 0
     elif damage == "bits":
         stored["pred-matched.0"][1]["bits"] = np.zeros(3, np.uint8)
+    elif damage == "codes":
+        stored["pred.0"][1]["code"][7] = 1 << 20
     elif damage == "counts":
         header["counts"][0] = -1
     else:
