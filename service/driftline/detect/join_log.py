@@ -96,7 +96,8 @@ class Log:
 
     def touch(self, rows: I64) -> None:
         """Rows with these numbers (-1: none) were matched."""
-        self.touched.update(np.unique(rows[rows >= 0] // BITMAP_ROWS).tolist())
+        if len(rows):
+            self.touched.update(np.unique(rows[rows >= 0] // BITMAP_ROWS).tolist())
 
     # --- storing
 

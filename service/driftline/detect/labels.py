@@ -32,6 +32,14 @@ I32 = npt.NDArray[np.int32]
 U32 = npt.NDArray[np.uint32]
 
 
+def _bool_name(value: float) -> str:
+    return "true" if value else "false"
+
+
+def _number_name(value: float) -> str:
+    return f"{value + 0.0:.15g}"  # 1 and 1.0 are the class "1", and -0 is 0
+
+
 class Names:
     """Codes of class names in order of first use, at most NAMES_MAX; all others share the code after them."""
 
@@ -53,7 +61,7 @@ class Names:
 
     def number(self, value: float) -> int:
         """The code of a class that is given as a number: 1 and 1.0 are the class "1"."""
-        return self.code(f"{value + 0.0:.15g}")
+        return self.code(_number_name(value))
 
 
 @dataclass(slots=True)
@@ -125,22 +133,20 @@ def _rows_of(block: Block, names: Names) -> tuple[npt.NDArray[Any], ...]:
 
 
 def _codes(tags: Any, values: F64, strings: Sequence[str], names: Names, *, numbers: bool) -> I32:
-    """Codes of the classes that cells name, -1 where a cell names none; in order of first use."""
+    """Codes of the classes that cells name, -1 where a cell names none; kind by kind."""
     out = np.full(len(tags), -1, np.int32)
-    wanted = (tags == Tag.STRING) | (tags == Tag.BOOL) | (numbers & (tags == Tag.NUMBER))
-    at = np.flatnonzero(wanted)
-    kinds = np.stack((tags[at].astype(np.float64), values[at]), axis=1)
-    distinct, first, inverse = np.unique(kinds, axis=0, return_index=True, return_inverse=True)
-    codes = np.zeros(len(distinct), np.int32)
-    for i in np.argsort(first).tolist():
-        tag, value = int(distinct[i, 0]), float(distinct[i, 1])
-        if tag == Tag.STRING:
-            codes[i] = names.code(strings[int(value)])
-        elif tag == Tag.BOOL:
-            codes[i] = names.code("true" if value else "false")
-        else:
-            codes[i] = names.number(value)
-    out[at] = codes[inverse.reshape(-1)]
+    if strings:  # a block lists the strings that its rows use, in the order of their first use
+        at = tags == Tag.STRING
+        out[at] = np.array([names.code(word) for word in strings], np.int32)[values[at].astype(np.int64)]
+    named = ((Tag.BOOL, _bool_name), (Tag.NUMBER, _number_name))
+    for tag, name in named[: 1 + numbers]:
+        at = tags == tag
+        if at.any():
+            distinct, first, inverse = np.unique(values[at], return_index=True, return_inverse=True)
+            codes = np.zeros(len(distinct), np.int32)
+            for k in np.argsort(first).tolist():
+                codes[k] = names.code(name(float(distinct[k])))
+            out[at] = codes[inverse]
     return out
 
 
