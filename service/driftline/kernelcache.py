@@ -83,12 +83,14 @@ def compile_kernels() -> float:
                 "compiling kernels: once for this version and CPU, about a minute", extra={"cache": str(path)}
             )
         # Imported here: the decorators of these modules look at the cache folder.
-        from driftline.detect import kernels
+        from driftline.detect import kernels, labels, performance
         from driftline.ingest import batches, decode, envelope
 
         batches.warm()
         decode.warm()
         envelope.warm()
+        labels.warm()
+        performance.warm()
         kernels.compile_all()
         done.touch()
     seconds = time.monotonic() - began

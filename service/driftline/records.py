@@ -49,6 +49,7 @@ class ColumnKind(IntEnum):
     FEATURE = 0
     SCORE = 1
     CLASS = 2
+    LABEL = 3  # only in blocks of labels: what turned out to be true
 
 
 class RejectCode(StrEnum):
@@ -68,6 +69,8 @@ class RejectCode(StrEnum):
     TIME_FUTURE = "time_future"
     TIME_LATE = "time_late"
     COMMAND_INVALID = "command_invalid"
+    ID_MISSING = "id_missing"  # of a label that carries no prediction either: it could never be joined
+    LABEL_INVALID = "label_invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,11 @@ class Block:
 
     def __len__(self) -> int:
         return len(self.event_time)
+
+    @property
+    def is_labels(self) -> bool:
+        """Whether the rows are labels and not events."""
+        return any(column.kind is ColumnKind.LABEL for column in self.columns)
 
 
 @dataclass(frozen=True, slots=True)

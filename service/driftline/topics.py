@@ -122,7 +122,7 @@ def plan(settings: Settings, *, input_partitions: int | None = None) -> list[Top
     ]
     if input_partitions is not None:
         specs += [
-            TopicSpec(item.topic, input_partitions, topics.replication_factor, {}, "raw events")
+            TopicSpec(item.topic, input_partitions, topics.replication_factor, {}, f"raw {item.kind}")
             for item in settings.inputs
         ]
     return specs

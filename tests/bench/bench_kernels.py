@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,10 +24,12 @@ from driftline.detect.kernels.e_detector import e_detector_run
 from driftline.detect.kernels.page_hinkley import page_hinkley_run
 from driftline.detect.kernels.pit import pit_run
 from driftline.detect.kernels.state import Records
+from driftline.detect.labels import Labels, Rows, rows_of
 from driftline.records import Tag
 
 NUMERIC, CATEGORICAL, SHARES, CATEGORIES, KNOTS = 18, 2, 8, 40, 256
 ROWS, PASSES, WARM_BLOCKS = 2_048, 15, 40
+PENDING, JOINED = 1_000_000, 20_000
 F64 = npt.NDArray[np.float64]
 
 
@@ -132,6 +135,54 @@ def feed(detector: Any, inputs: list[Any]) -> None:
         detector.update(value)
 
 
+def joining(rng: np.random.Generator) -> None:
+    """Labels joined with a million predictions waiting: time a row, memory, and bytes a checkpoint.
+
+    Times are of this process's CPU, and of the whole join: order, index, logs and matches.
+    """
+    labels, started = Labels(PENDING, 1 << 31), 0
+    none = rows_of((), labels.names)
+
+    def rows(ids: npt.NDArray[np.int64]) -> Rows:
+        n = len(ids)
+        spread = ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        return replace(
+            none, ids=spread, seconds=np.zeros(n, np.uint32), score=rng.random(n),
+            code=np.full(n, -1, np.int32), value=np.ones(n), named=np.zeros(n, np.int32),
+            event_time=ids, record_time=ids,
+            source=np.zeros(n, np.int32), offset=ids,
+        )  # fmt: skip
+
+    def turn(known: int) -> None:
+        nonlocal started
+        events = rows(np.arange(started + 1, started + JOINED + 1))
+        truths = rows(rng.permutation(max(started, 1))[:known] + 1)
+        truths.score[:] = np.nan
+        begin = time.process_time()
+        labels.join(events, truths, -1)
+        spent.append(time.process_time() - begin)
+        started += JOINED
+
+    spent: list[float] = []
+    turn(0)
+    sizes = []
+    while started < PENDING:
+        if started in (JOINED, PENDING - JOINED):
+            labels.shards()
+            turn(0)
+            sizes.append(sum(a.nbytes for *_, arrays in labels.shards() for a in (arrays or {}).values()))
+        else:
+            turn(0)
+    spent.clear()
+    for _ in range(8):
+        turn(JOINED)
+    rate = 8 * 2 * JOINED / sum(spent)
+    print(f"join, {PENDING:,} waiting                {1e9 / rate:8.0f} ns a row, {rate:,.0f} a second")
+    print(f"{PENDING:,} predictions wait in           {labels.predictions.nbytes / 1e6:8.1f} MB (target 40)")
+    print(f"checkpoint, {JOINED:,} new, few waiting      {sizes[0]:8,} bytes")
+    print(f"checkpoint, {JOINED:,} new, {PENDING:,} waiting {sizes[1]:8,} bytes")
+
+
 def main() -> None:
     """Print the table."""
     for name in river.DETECTORS:
@@ -205,6 +256,7 @@ def main() -> None:
     print(
         f"derive + engine + windows               {derive + total + counted:8.0f} ns an event (target 3,500)"
     )
+    joining(rng)
 
 
 if __name__ == "__main__":

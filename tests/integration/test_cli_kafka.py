@@ -165,7 +165,7 @@ def test_baseline_of_a_topic_range(
     wrong = run(*arguments, "--from", "yesterday")
     assert (wrong.exit_code, "neither an offset nor a time" in wrong.stderr) == (64, True)
     unknown = run("baseline", "build", "--topic", "t", "-c", str(config), "-m", "m", "-o", str(out))
-    assert (unknown.exit_code, f"topic t is no input, only {topic}" in unknown.stderr) == (64, True)
+    assert (unknown.exit_code, f"topic t is no input of events, only {topic}" in unknown.stderr) == (64, True)
 
 
 @pytest.fixture

@@ -317,3 +317,39 @@ def test_settings_do_not_change() -> None:
     settings = load_settings(None, ingest={"discover_models": True})
     with pytest.raises(ValidationError, match="frozen"):
         settings.http.port = 1  # type: ignore[misc]
+
+
+def test_an_input_of_labels_switches_the_join_on(load: Load) -> None:
+    """With its defaults, or as configured; without such an input there is none."""
+    text = MODELS + "inputs: [{topic: e}, {topic: l, kind: labels}]\n"
+    settings = load(text)
+    assert settings.detection.labels is not None
+    assert settings.detection.labels.max_pending == 100_000
+    own = load(text + "detection: {labels: {sample: 0.5}}").detection.labels
+    assert own is not None
+    assert own.sample == 0.5
+    assert load(MODELS).detection.labels is None
+    assert settings.revision() != load(MODELS).revision()
+    found = settings.first_input("labels")
+    assert found is not None
+    assert found.topic == "l"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ("[{topic: l, kind: labels}]", "no topic of events"),
+        (
+            "[{topic: e}, {topic: l, kind: labels, mapping: {model: /m, id: /id, score: /s}}]",
+            "set mapping.label",
+        ),
+        ("[{topic: e, mapping: {model: /m, label: /y}}]", "set kind: labels"),
+        (
+            "[{topic: e}, {topic: l, kind: labels, mapping: {model: /m, label: /y, features: /f}}]",
+            "no features",
+        ),
+    ],
+)
+def test_inputs_of_labels_that_cannot_be(load: Load, inputs: str, words: str) -> None:
+    """Each says what to change."""
+    assert words in message(load, MODELS + f"inputs: {inputs}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import sys
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,9 +34,11 @@ def event_files(
         if not equals or not column:
             raise OperatorError(f"--column {item}: not FIELD=NAME.", remedy="For example --column time=ts.")
         named[name] = column
+    source = settings.first_input()
+    assert source is not None  # the settings promise one
     return EventFiles(
         files,
-        settings.inputs[0],
+        source,
         decoder,
         allowed_models=settings.allowed_models(),
         columns=named,
@@ -42,12 +46,43 @@ def event_files(
     )
 
 
-def file_settings(config: Path | None, model: str | None) -> Settings:
+def label_lines(files: Sequence[Path]) -> Iterator[bytes]:
+    """The lines of files of labels, one file after the other.
+
+    Raises:
+        OperatorError: a file cannot be read.
+    """
+    from driftline.decide.replay import read_lines
+
+    for path in files:
+        try:
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+                yield from read_lines([stream])
+        except (OSError, EOFError, zlib.error) as error:
+            raise OperatorError(
+                f"--labels {path}: {error.strerror or error}." if isinstance(error, OSError) else f"{error}.",
+                remedy="Name a file of labels, one JSON object a line.",
+            ) from error
+
+
+def file_settings(config: Path | None, model: str | None, *, labels: bool = False) -> Settings:
     """Settings for files: without a configuration any model is accepted; ``model`` fixes that of all events.
+
+    ``labels``: the join of labels is on even if the configuration names no topic of labels.
 
     Raises:
         OperatorError: the configuration or the model id is wrong.
     """
+    from driftline.config.settings import LabelSettings
+
+    settings = _file_settings(config, model)
+    if not labels or settings.detection.labels is not None:
+        return settings
+    detection = settings.detection.model_copy(update={"labels": LabelSettings()})
+    return settings.model_copy(update={"detection": detection})
+
+
+def _file_settings(config: Path | None, model: str | None) -> Settings:
     from driftline.config import load_settings
 
     if config is None:
@@ -56,8 +91,11 @@ def file_settings(config: Path | None, model: str | None) -> Settings:
     settings = load_settings(config)
     if model is None:
         return settings
-    source = settings.inputs[0].model_copy(update={"topic": "file", "model": model})  # keeps the mapping
-    return settings.model_copy(update={"inputs": (source,)})
+    source = settings.first_input()
+    assert source is not None  # the settings promise one
+    fixed = source.model_copy(update={"topic": "file", "model": model})  # keeps the mapping
+    others = tuple(item for item in settings.inputs if item.kind != "events")
+    return settings.model_copy(update={"inputs": (fixed, *others)})
 
 
 def ascii_only() -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
+    from driftline.decide.outputs import LabelView
     from driftline.decide.replay import Summary
 
 app = typer.Typer(add_completion=False)
@@ -30,6 +33,12 @@ def replay(
         "-b",
         help="Compare with this baseline; without one, the first events are learned.",
     ),
+    labels: list[Path] = typer.Option(
+        [],
+        "--labels",
+        "-l",
+        help="Labels, one JSON object a line (.gz works): joined with the events by time.",
+    ),
     batch: int = typer.Option(
         20_000, "--batch", min=1, max=100_000, help="Rows decoded at once; no effect on the alerts."
     ),
@@ -47,13 +56,15 @@ def replay(
     from driftline import kernelcache
 
     kernelcache.use()
-    from driftline.cli._files import event_files, file_settings
+    from driftline.cli._files import event_files, file_settings, label_lines
     from driftline.cli.baseline import read_baseline
     from driftline.decide.replay import Replay, alert_row
     from driftline.publish.alerts import describe
 
-    settings = file_settings(config, model)
+    settings = file_settings(config, model, labels=bool(labels))
     run = Replay(settings)
+    if labels:
+        run.add_labels(label_lines(labels))
     if baseline is not None:
         run.promote(read_baseline(baseline))
     start = time.perf_counter()
@@ -61,13 +72,33 @@ def replay(
         for alert in run.take(decoded, rows):
             # ASCII: whatever reads a pipe may print it to a terminal.
             typer.echo(json.dumps(alert_row(alert)) if as_json else describe(alert.data))
+    for alert in run.finish():
+        typer.echo(json.dumps(alert_row(alert)) if as_json else describe(alert.data))
     seconds = time.perf_counter() - start
-    typer.echo(json.dumps(_as_json(run.summary, seconds)) if as_json else _as_text(run.summary, seconds))
+    performance = {v.model: _performance(v.labels) for v in run.views() if v.labels is not None}
+    if as_json:
+        typer.echo(json.dumps(_as_json(run.summary, seconds, performance)))
+        return
+    typer.echo(_as_text(run.summary, seconds))
+    for name, found in performance.items():
+        typer.echo(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found.items()))
 
 
-def _as_json(summary: Summary, seconds: float) -> dict[str, object]:
+def _performance(view: LabelView) -> dict[str, float]:
+    """What labels said of a model: the join, and the statistics of the last complete window."""
+    joined = {"labels_joined": float(view.matched)}
+    if not math.isnan(view.coverage):
+        joined["coverage"] = view.coverage
+    return joined | dict(view.statistics)
+
+
+def _as_json(
+    summary: Summary, seconds: float, performance: Mapping[str, Mapping[str, float]]
+) -> dict[str, object]:
+    labelled = {"labels": summary.labels, "performance": performance} if performance else {}
     return {
         "summary": {
+            **labelled,
             "rows": summary.rows,
             "accepted": summary.accepted,
             "filtered": summary.filtered,

@@ -75,11 +75,15 @@ class MappingSettings(BaseModel):
         None, description="an object of classes; the most probable one is the class where none is given"
     )
 
+    label: Pointer | None = Field(None, description="what turned out to be true; of inputs of kind labels")
+
     @model_validator(mode="after")
     def _sensible(self) -> MappingSettings:
         paths = self.paths()
-        if not {"score", "class", "probabilities"} & set(paths) and not self.features:
+        if not {"score", "class", "probabilities", "label"} & set(paths) and not self.features:
             raise ValueError("maps neither a feature nor a score or class: there is nothing to watch")
+        if self.label is not None and self.features:
+            raise ValueError("maps a label and features: labels carry no features")
         seen: dict[Path, str] = {}
         for key, path in paths.items():
             if path in seen:
@@ -106,6 +110,7 @@ class MappingSettings(BaseModel):
             "score": self.score,
             "class": self.class_,
             "probabilities": self.probabilities,
+            "label": self.label,
         } | {f"features.{name}": pointer for name, pointer in self.features.items()}
         return {key: parse_pointer(pointer) for key, pointer in scalars.items() if pointer is not None}
 

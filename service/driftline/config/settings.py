@@ -108,6 +108,9 @@ class InputSettings(Section):
     """One raw topic."""
 
     topic: TopicName
+    kind: Literal["events", "labels"] = Field(
+        "events", description="labels: later ground truths of events; see docs/labels.md"
+    )
     format: Literal["native"] = "native"
     model: ModelId | None = Field(
         None, description="the model of every record; else each record names its own"
@@ -121,6 +124,12 @@ class InputSettings(Section):
 
     @model_validator(mode="after")
     def _one_model(self) -> InputSettings:
+        if self.mapping is not None and (self.mapping.label is None) == (self.kind == "labels"):
+            raise ValueError(
+                f"topic {self.topic} is of kind labels: set mapping.label"
+                if self.kind == "labels"
+                else f"topic {self.topic} is of kind events, which have no mapping.label: set kind: labels"
+            )
         if self.mapping is not None and (self.mapping.model is None) == (self.model is None):
             raise ValueError(
                 f"topic {self.topic} can never give a model: set mapping.model, or model for all its events"
@@ -187,6 +196,36 @@ class SignalSettings(Section):
     detectors: tuple[RiverDetector, ...] = Field((), max_length=8)
 
 
+class LabelSettings(Section):
+    """The join of labels with predictions, and what is made of it (docs/labels.md)."""
+
+    max_pending: int = Field(
+        100_000, ge=1_000, le=4_000_000, description="predictions of a model that wait for a label"
+    )
+    max_delay_hours: float = Field(
+        30 * 24.0, gt=0, le=5 * 365 * 24, description="how long a prediction and a label wait for each other"
+    )
+    sample: float = Field(
+        1.0, gt=0, le=1, description="share of the ids, the same on both sides; less for high-rate models"
+    )
+    window_rows: int = Field(1_000, ge=100, le=5_000, description="labelled events a performance window")
+    window_hours: float | None = Field(
+        None, gt=0, le=24 * 366, description="end a window by event time too, whichever comes first"
+    )
+    reference_rows: int = Field(
+        2_000, ge=500, le=20_000, description="first labelled events that later errors are compared with"
+    )
+    min_duration_events: int = Field(30, ge=0, le=1_000_000)
+
+
+class PerformanceSettings(Section):
+    """What a model predicts; guessed from its first labelled events where it is not said."""
+
+    task: Literal["auto", "binary", "multiclass", "regression"] = "auto"
+    positive_class: str | None = Field(None, description="of a binary model; else true, or the last by name")
+    threshold: float = Field(0.5, description="a score from here on predicts the positive class")
+
+
 class ModelSettings(Section):
     """One model."""
 
@@ -197,6 +236,7 @@ class ModelSettings(Section):
     rows_per_week: float | None = Field(
         None, gt=0, description="pins the traffic the thresholds are made for"
     )
+    performance: PerformanceSettings = PerformanceSettings()
 
 
 class DetectionSettings(Section):
@@ -212,6 +252,7 @@ class DetectionSettings(Section):
     models_per_partition_max: int = Field(1_000, ge=1, le=1_000)
     learning_models_max: int = Field(50, ge=1, le=1_000)
     idle_partition_seconds: float = Field(60.0, ge=1, le=86_400)
+    labels: LabelSettings | None = Field(None, description="set as soon as an input is of kind labels")
 
 
 class IngestSettings(Section):
@@ -310,6 +351,17 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _labelled(self) -> Settings:
+        """An input of labels switches their join on."""
+        kinds = {i.kind for i in self.inputs}
+        if "events" not in kinds:
+            raise ValueError("inputs name no topic of events")
+        if "labels" in kinds and self.detection.labels is None:
+            detection = self.detection.model_copy(update={"labels": LabelSettings()})
+            object.__setattr__(self, "detection", detection)
+        return self
+
+    @model_validator(mode="after")
     def _models_named(self) -> Settings:
         fixed = {i.model for i in self.inputs if i.model}
         if not self.ingest.discover_models and not self.models and not fixed:
@@ -327,6 +379,10 @@ class Settings(BaseSettings):
                 "set topics.prefix to something else"
             )
         return self
+
+    def first_input(self, kind: Literal["events", "labels"] = "events") -> InputSettings | None:
+        """The first input of a kind, as files are read; there is always one of events."""
+        return next((i for i in self.inputs if i.kind == kind), None)
 
     def allowed_models(self) -> frozenset[str] | None:
         """The models whose events are accepted; None when any is."""

@@ -211,7 +211,7 @@ def traffic(
         "events_since_onset": round(float(finding["mean"]) * int(finding["onset_updates"]) * reference.rows),
         "budget": {
             "false_alarms_per_week": budget,
-            "sources": Budget.of(d.layout).sources,
+            "sources": Budget.of(d.layout, labelled=actor.labelled).sources,
             "run_length_target": d.run_length,
         },
     }
@@ -245,20 +245,11 @@ def evidence(d: Detection, cause: Cause) -> dict[str, Any]:
             "updates": int(finding["onset_updates"]),
             "opened_at": texts.rfc3339(time_ms),
         }
-    ref, plan, source = d.layout.channels[channel], d.plan[channel], int(finding["source"])
-    detectors = []
-    if source & SOURCE_ESR or math.isfinite(float(finding["e_value"])):
-        detectors.append(_detector("e-detector", finding["e_value"], plan["level"]))
-    if source & SOURCE_ADWIN:
-        detectors.append(_detector("adwin", finding["adwin_stat"], finding["adwin_bound"]))
-    if source & SOURCE_PH:
-        detectors.append(_detector("page-hinkley", finding["ph_stat"], plan["ph_lambda"]))
-    if math.isfinite(float(finding["confirm_value"])):
-        detectors.append(_detector("confirmation", finding["confirm_value"], plan["confirm"]))
+    ref, plan = d.layout.channels[channel], d.plan[channel]
     mean = _mean_of(finding)
     return {
         "channel": ref.name,
-        "detectors": detectors,
+        "detectors": detectors_of(finding, plan),
         "reference_mean": ref.mean,
         "current_mean": mean,
         "tolerated": list(_tolerated(plan)),
@@ -400,17 +391,17 @@ def _data(
             "rows": ref.rows,
             "tau": float(tau),
             "block": _block(d, cause),
-            "quantiles": _named(change.reference_quantiles),
+            "quantiles": named_quantiles(change.reference_quantiles),
             "top": _listed(signal, change.reference_top),
         },
         "current": {
             "rows": len(recent),
-            "quantiles": _named(change.quantiles),
+            "quantiles": named_quantiles(change.quantiles),
             "top": _listed(signal, change.top),
         },
         "budget": {
             "false_alarms_per_week": budget,
-            "sources": Budget.of(d.layout).sources,
+            "sources": Budget.of(d.layout, labelled=actor.labelled).sources,
             "run_length_target": budget_rows,
         },
         "window": _window(d, cause.signal),
@@ -452,6 +443,20 @@ def _window(d: Detection, signal: int) -> dict[str, float | None] | None:
     return named(d.window.last[signal]) if np.isfinite(d.window.last[signal, 0]) else None
 
 
+def detectors_of(finding: Any, plan: Any) -> list[dict[str, Any]]:
+    """The detectors behind a finding, with their statistics and thresholds."""
+    source, found = int(finding["source"]), []
+    if source & SOURCE_ESR or math.isfinite(float(finding["e_value"])):
+        found.append(_detector("e-detector", finding["e_value"], plan["level"]))
+    if source & SOURCE_ADWIN:
+        found.append(_detector("adwin", finding["adwin_stat"], finding["adwin_bound"]))
+    if source & SOURCE_PH:
+        found.append(_detector("page-hinkley", finding["ph_stat"], plan["ph_lambda"]))
+    if math.isfinite(float(finding["confirm_value"])):
+        found.append(_detector("confirmation", finding["confirm_value"], plan["confirm"]))
+    return found
+
+
 def _detector(name: str, statistic: float, threshold: float) -> dict[str, Any]:
     return {"name": name, "statistic": _finite(statistic), "threshold": _finite(threshold)}
 
@@ -460,7 +465,8 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(float(value)) else None
 
 
-def _named(quantiles: tuple[float, ...] | None) -> dict[str, float] | None:
+def named_quantiles(quantiles: tuple[float, ...] | None) -> dict[str, float] | None:
+    """Quantiles at QUANTILES by their names."""
     if quantiles is None:
         return None
     return {f"p{round(100 * at):02d}": q for at, q in zip(QUANTILES, quantiles, strict=True)}

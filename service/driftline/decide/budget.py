@@ -1,8 +1,8 @@
 """The budget: how many rows may pass between two false openings of one source.
 
-A source is whatever can open an episode of the model: every channel, every window test, traffic. All share
-``false_alarms_per_week`` alike; features that appear after the reference was frozen share a tenth of their
-own, so that they never make the others deafer or noisier (docs/decisions.md, "Thresholds").
+A source is whatever can open an episode of the model: every channel, every window test, traffic, errors. All
+share ``false_alarms_per_week`` alike; features that appear after the reference was frozen share a tenth of
+their own, so that they never make the others deafer or noisier (docs/decisions.md, "Thresholds").
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Budget:
     later: int  # sources of features that appeared later
 
     @classmethod
-    def of(cls, layout: Layout) -> Budget:
-        """Count the sources of a layout."""
+    def of(cls, layout: Layout, *, labelled: bool = False) -> Budget:
+        """Count the sources of a layout; ``labelled``: and the model's errors, where labels are joined."""
         tests = [s.bins is not None for s in layout.signals]
         at = layout.frozen_signals
         later = len(layout.channels) - layout.frozen_channels + sum(tests[at:])
         traffic = 2 if layout.reference.rate is not None else 0
-        return cls(layout.frozen_channels + sum(tests[:at]) + traffic, later)
+        return cls(layout.frozen_channels + sum(tests[:at]) + traffic + labelled, later)
 
     @property
     def sources(self) -> int:

@@ -120,11 +120,13 @@ class Trial:
         checkpoint = self._partition.checkpoint()
         stored = sum(len(row.encode() or b"") for row in checkpoint.state) if checkpoint else 0
         arrays = (d.plan, d.state, d.warm, d.recent, d.layout.knot_q, d.layout.knot_lo, d.layout.knot_hi)
+        budget = Budget.of(d.layout, labelled=model.actor.labelled)
+        share = (1.0 - RESERVE) * model.false_alarms / budget.frozen
         signals = []
         for signal, spec in zip(d.layout.signals, d.layout.specs, strict=True):
             first = int(spec["first_channel"])
             plans = d.plan[first : first + len(signal.channels)]
-            parts = [_part(c, p, d, model.false_alarms) for c, p in zip(signal.channels, plans, strict=True)]
+            parts = [_part(c, p, d, share) for c, p in zip(signal.channels, plans, strict=True)]
             delays = tuple(signal_delay(signal, plans, shift, model.min_duration) for shift in SHIFTS)
             signals.append(SignalPart(signal.signal, tuple(parts), delays))
         return Explanation(
@@ -135,7 +137,7 @@ class Trial:
             model.false_alarms,
             model.min_duration,
             model.tolerance,
-            Budget.of(d.layout).sources,
+            budget.sources,
             model.actor.window_rows,
             tuple(signals),
             sum(a.nbytes for a in arrays),
@@ -143,12 +145,12 @@ class Trial:
         )
 
 
-def _part(channel: ChannelReference, plan: Any, d: Detection, false_alarms: float) -> ChannelPart:
+def _part(channel: ChannelReference, plan: Any, d: Detection, share: float) -> ChannelPart:
     used = {"use_esr": "e-detector", "use_adwin": "ADWIN", "use_ph": "Page-Hinkley"}
     names = tuple(name for key, name in used.items() if plan[key])
     level = float(plan["level"]) * int(plan["b"])
     low, high = (float(plan[k]) if names else end for k, end in (("null_low", 0.0), ("null_high", 1.0)))
-    share = (1.0 - RESERVE) * false_alarms / Budget.of(d.layout).frozen if names else 0.0
+    share = share if names else 0.0
     run = d.run_length if names else math.inf
     tau = channel.tau
     return ChannelPart(channel.name, names, share, run, level, channel.mean, (low, high), tau, int(plan["b"]))

@@ -16,6 +16,7 @@ from driftline.decide import texts
 from driftline.decide.alerts import KINDS, Cause, Context
 from driftline.decide.budget import Budget, by_signal
 from driftline.decide.episodes import Episode, Episodes, severity
+from driftline.decide.labelled import Labelled, Traffic
 from driftline.decide.outputs import Alert, ModelView, Report, SignalView
 from driftline.decide.plugins import attached
 from driftline.decide.policy import BUCKETS, plan_detection, window_design
@@ -34,6 +35,7 @@ from driftline.detect.actor import (
     warm_blocks,
 )
 from driftline.detect.kernels.state import CHANNEL_PLAN, KIND_DISMISSED, KIND_OPEN, KIND_RESOLVE, STATUS_OK
+from driftline.detect.performance import SIGNAL as PERFORMANCE
 from driftline.detect.reference import Reference, build_reference, from_json
 from driftline.detect.rows import raw_columns
 from driftline.detect.signals import Layout
@@ -64,6 +66,7 @@ class Model:
     reports: list[Report] = field(default_factory=list)  # since the partition last took them
     notes: list[str] = field(default_factory=list)  # for the log
     signal_settings: Mapping[str, SignalSettings] = field(default_factory=dict)
+    labelled: Labelled | None = None  # None: no input has labels
 
     @classmethod
     def new(
@@ -73,6 +76,9 @@ class Model:
         own = models.get(name, ModelSettings())
         rows = own.learning_rows or settings.learning_rows
         model = cls(Actor(name, Phase.LEARNING if learn else Phase.QUEUED, rows), 1.0, 0, 0.0, None)
+        if settings.labels is not None:
+            model.labelled = Labelled.new(name, settings.labels, own)
+            model.actor.labelled = True
         model.configure(settings, models)
         return model
 
@@ -258,6 +264,26 @@ class Model:
         episode.direction = "up" if up else "down"
         return episode
 
+    def join(
+        self, events: Sequence[Block], labels: Sequence[Block], progress: Sequence[Progress], time_ms: int,
+        context: Context,
+    ) -> list[Alert]:  # fmt: skip
+        """Join the rows of an envelope; returns the alerts on the model's performance.
+
+        The events were applied before. ``time_ms`` is the partition's time, -1 if unknown.
+        """
+        if self.labelled is None:
+            return []
+        for block in labels:
+            sources = np.bincount(block.source)
+            for index in np.flatnonzero(sources).tolist():
+                source = progress[index].source
+                self.actor.source_rows[source] = self.actor.source_rows.get(source, 0) + int(sources[index])
+        d = self.actor.detection
+        budget = self._budget(d.layout) if d is not None else Budget(1, 0)
+        traffic = Traffic(budget.sources, budget.frozen, self.false_alarms, self._rate(), self.tolerance)
+        return self.labelled.apply(events, labels, progress, time_ms, traffic, context)
+
     # --- boundaries --------------------------------------------------------------------------------------
 
     def _boundary(self) -> None:
@@ -292,7 +318,7 @@ class Model:
     def _install(self, reference: Reference, *, warming: bool) -> None:
         """Start detection from zero under a reference."""
         actor, layout = self.actor, Layout(reference)
-        lengths = Budget.of(layout).run_lengths(
+        lengths = self._budget(layout).run_lengths(
             self.pinned_rate or reference.rows_per_week, self.false_alarms
         )
         plan = np.zeros(len(layout.channels), CHANNEL_PLAN)
@@ -332,7 +358,7 @@ class Model:
         self.actor.detection = more = extend_detection(d, reference, plan)
         self.attach_plugins()
         rate = self._rate() or reference.rows_per_week
-        lengths = Budget.of(layout).run_lengths(rate, self.false_alarms)
+        lengths = self._budget(layout).run_lengths(rate, self.false_alarms)
         later = range(layout.frozen_channels, len(plan))
         ok = more.state["status"] == STATUS_OK
         self._plan_channels(more, [i for i in later if ok[i]], (d.run_length, lengths[1]))
@@ -348,7 +374,7 @@ class Model:
         rate = self._rate()
         if d is None or rate <= 0.0:
             return
-        length, _ = Budget.of(d.layout).run_lengths(rate, self.false_alarms)
+        length, _ = self._budget(d.layout).run_lengths(rate, self.false_alarms)
         if not 1.0 / RATE_CHANGE <= length / d.run_length <= RATE_CHANGE:
             self._plan(rate)
 
@@ -357,7 +383,7 @@ class Model:
         d = self.actor.detection
         if d is not None:
             ok = np.flatnonzero(d.state["status"] == STATUS_OK).tolist()
-            self._plan_channels(d, ok, Budget.of(d.layout).run_lengths(rate, self.false_alarms))
+            self._plan_channels(d, ok, self._budget(d.layout).run_lengths(rate, self.false_alarms))
 
     def _plan_channels(self, d: Detection, channels: Sequence[int], lengths: tuple[float, float]) -> None:
         """New thresholds on some channels, for the run lengths of frozen and of later ones."""
@@ -365,13 +391,17 @@ class Model:
             d,
             channels,
             lengths,
-            sources=Budget.of(d.layout).sources,
+            sources=self._budget(d.layout).sources,
             min_duration=self.min_duration,
             tolerance=self.tolerance,
         )
 
     def _rate(self) -> float:
         return self.pinned_rate or self.actor.events_per_week()
+
+    def _budget(self, layout: Layout) -> Budget:
+        """The sources that share the model's budget."""
+        return Budget.of(layout, labelled=self.actor.labelled)
 
     # --- commands ----------------------------------------------------------------------------------------
 
@@ -462,18 +492,24 @@ class Model:
             if TRAFFIC in self.episodes.open:
                 severe = self.episodes.open[TRAFFIC].severity
                 signals.append(SignalView(TRAFFIC, "model", severe, float("nan"), float("nan")))
+        labels = self.labelled.view() if self.labelled is not None else None
+        own = Episodes() if self.labelled is None else self.labelled.episodes
+        if labels is not None and labels.severity is not None:
+            nothing = float("nan")
+            signals.append(SignalView(PERFORMANCE, "performance", labels.severity, nothing, nothing))
         return ModelView(
             actor.model,
             actor.phase.value,
             actor.rows,
             actor.last_time,
-            self.episodes.opened,
-            self.episodes.resolved,
-            actor.dismissed,
+            self.episodes.opened + own.opened,
+            self.episodes.resolved + own.resolved,
+            actor.dismissed + (self.labelled.dismissed if self.labelled is not None else 0),
             int(d.mismatches.sum()) if d is not None else 0,
             tuple(signals),
             len(d.layout.signals) - d.layout.frozen_signals if d is not None else 0,
             sum(plugin.alarms for plugin in d.plugins) if d is not None else 0,
+            labels=labels,
         )
 
     def _mean(self, channel: int) -> float:

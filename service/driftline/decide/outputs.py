@@ -94,6 +94,25 @@ class SignalView:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelView:
+    """Labels and performance of one model as metrics show them."""
+
+    matched: int
+    orphans: int
+    duplicates: int
+    conflicts: int
+    expired: int
+    no_id: int
+    pending: int
+    coverage: float  # share of the predictions that have a label; NaN when unknown
+    delays: tuple[tuple[float, float], ...]  # (share, seconds); NaN when unknown
+    statistics: Mapping[str, float]  # of the last complete window
+    window_rows: int
+    window_end_ms: int  # -1: none is complete
+    severity: str | None  # of the open episode of the errors
+
+
+@dataclass(frozen=True, slots=True)
 class ModelView:
     """One model as metrics show it."""
 
@@ -108,6 +127,7 @@ class ModelView:
     signals: tuple[SignalView, ...]
     later_features: int = 0  # watched although the reference did not have them
     plugin_alarms: int = 0  # of river's detectors; they open nothing
+    labels: LabelView | None = None
 
 
 @dataclass(frozen=True, slots=True)

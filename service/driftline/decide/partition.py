@@ -219,12 +219,30 @@ class MailboxPartition:
                 commands.setdefault(command.model, []).append(command)
         overlap = any(p.lo <= b for p, b in zip(envelope.progress, before.tolist(), strict=True))
         rows = 0
+        joined: dict[str, tuple[list[Block], list[Block]]] = {}  # events and labels by model
         for block in envelope.blocks:
             kept = trim(block, before) if overlap else block
-            rows += self._model_events(block.model, kept, commands.pop(block.model, []), envelope)
+            is_labels = block.is_labels
+            if not is_labels:
+                rows += self._model_events(block.model, kept, commands.pop(block.model, []), envelope)
+            if self.settings.labels is not None and len(kept):
+                joined.setdefault(block.model, ([], []))[is_labels].append(kept)
         for name, waiting in commands.items():
             rows += self._model_events(name, None, waiting, envelope)
+        for name, (events, labels) in joined.items():
+            rows += self._join(name, events, labels, envelope)
         return rows
+
+    def _join(self, name: str, events: list[Block], labels: list[Block], envelope: Envelope) -> int:
+        """Join a model's events with its labels, once for the envelope; returns the labels that counted."""
+        count = sum(map(len, labels))
+        model = self.models.get(name) if not labels else self._model(name)
+        if model is None:
+            self.position.over_limit += count
+            return 0
+        self._collect(model.join(events, labels, envelope.progress, self.position.time, self.context))
+        self._touch(name)
+        return count
 
     def _model_events(
         self, name: str, block: Block | None, commands: list[Command], envelope: Envelope

@@ -3,7 +3,9 @@
 Keys: ``n|partition`` (position, watermarks, models) and ``m|model|shard``. Shards of a model: ``meta``
 (phase, counters, episodes), ``ref`` (reference; written when it changes), ``win`` (rings, windows and
 warm-up), ``det.K`` (64 channels each), ``learn.K`` (rows being learned, of all columns or of those that
-appeared later; a sealed segment is written once).
+appeared later; a sealed segment is written once); with labels ``labels`` (performance), ``pred.K`` and
+``lab.K`` (segments of the join's logs, written once when full), ``pred-matched.K`` and ``lab-matched.K``
+(bitmaps of the rows that were matched).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 from driftline import __version__
 from driftline.config import DetectionSettings, ModelSettings
 from driftline.decide.episodes import Episodes
+from driftline.decide.labelled import FORMAT as LABELS_FORMAT
 from driftline.decide.model import Model
 from driftline.decide.outputs import StateRow, whole
 from driftline.detect import snapshot, upgrade
@@ -145,6 +148,12 @@ def model_rows(model: Model) -> Iterator[StateRow]:
     for shard in range(_segment_count(actor), model.learn_shards):  # a reference was frozen from them
         yield StateRow(shard_key(name, f"learn.{shard}"), lambda: None)
     model.learn_shards = _segment_count(actor)
+    if model.labelled is not None:
+        for own, header, content in model.labelled.shards():
+            if content is None:
+                yield StateRow(shard_key(name, own), lambda: None)
+            else:
+                yield _row(name, own, header, content)
     d = actor.detection
     if d is None:
         return
@@ -297,7 +306,25 @@ def _read_model(
         model.learn_shards = len(segments)
         if len(learning) >= actor.learning_rows:
             raise MessageError("more rows were learned than are needed.")
+    _read_labels(model, rows)
     return model
+
+
+def _read_labels(model: Model, rows: Mapping[bytes, bytes]) -> None:
+    """The labels and performance as stored, if labels are joined and there are some."""
+    if model.labelled is None or shard_key(model.name, "labels") not in rows:
+        return
+
+    def read(shard: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        return _decode(rows, model.name, shard) if shard_key(model.name, shard) in rows else None
+
+    header, arrays = _decode(rows, model.name, "labels")
+    if header["labels_version"] > LABELS_FORMAT:
+        raise NewerFormatError(
+            f"labels of format {header['labels_version']}, written by Driftline "
+            f"{header.get('by', 'of a later version')}; this one reads up to {LABELS_FORMAT}."
+        )
+    model.labelled.restore(header, arrays, read)
 
 
 @dataclass(slots=True)

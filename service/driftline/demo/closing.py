@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.demo.flights import MODEL
-from driftline.demo.summary import Control, Episode, FaultResult, RowCount, Summary, quantile
+from driftline.demo.summary import Control, Episode, FaultResult, Performance, RowCount, Summary, quantile
 
 EPISODES_SHOWN: Final = 3  # of one signal; the rest are counted
 SIDE_BY_SIDE: Final = 100  # columns from which labels stand beside their text
@@ -50,6 +50,8 @@ def _sections(summary: Summary) -> Iterator[tuple[str, bool | None, list[Rendera
     yield "Events", summary.rows.holds, _rows(summary.rows)
     yield "Planted fault", summary.fault.passed, _fault(summary.fault)
     yield "Real changes", None, _changes(summary)
+    if summary.performance is not None:
+        yield "Performance", None, _performance(summary.performance, summary.worse)
     if summary.control is not None:
         yield "Control", None, _control(summary.control)
     yield "Speed", None, _speed(summary)
@@ -122,6 +124,34 @@ def _changes(summary: Summary) -> list[RenderableType]:
     lines.append(
         Text("(an alert asks a person: are the new values right? Then promote a new baseline)", style="dim")
     )
+    return lines
+
+
+def _performance(found: Performance, worse: Sequence[Episode]) -> list[RenderableType]:
+    lines: list[RenderableType] = [
+        Text(
+            f"right in {found.accuracy:.1%} of {found.joined:,} flights whose arrival came as a label; "
+            f"of the late ones {found.recall:.1%} were predicted late"
+        )
+    ]
+    delay = ""
+    if found.delay_hours is not None:
+        median, most = found.delay_hours
+        delay = f", {median:.1f} hours after departure (median; 99 % within {most:.1f})"
+    lines.append(Text(f"{found.coverage:.1%} of the predictions got their label{delay}"))
+    if worse:
+        when = Text(f"  {_periods(worse)}")
+        lines.append(
+            Text.assemble((f"{_count(len(worse), 'alert')} that predictions got worse", "bold"), when)
+        )
+        lines.append(Padding(Text(_sentence(worse[0]), style="italic"), (0, 0, 0, 2)))
+    if not worse:
+        reason = (
+            "errors never rose beyond what is tolerated"
+            if found.watched
+            else "too few labels to compare with"
+        )
+        lines.append(Text(f"no alert that predictions got worse: {reason}"))
     return lines
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from driftline.config import Settings
+from driftline.decide.labelled import Labelled
 from driftline.decide.outputs import ModelView
 from driftline.decide.replay import Replay, chunk_of
 from driftline.demo.flights import MODEL
@@ -38,28 +39,32 @@ def replay_events(
     on_alert: Callable[[Mapping[str, Any]], None] = lambda _: None,
     on_batch: Callable[[int, ModelView], None] = lambda _n, _v: None,
     broken: int = 0,
-) -> tuple[list[Mapping[str, Any]], RowCount]:
-    """All alerts of the events and where every event went.
+    labels: Sequence[bytes] = (),
+) -> tuple[list[Mapping[str, Any]], RowCount, Labelled | None]:
+    """All alerts of the events, where every event went, and what labels said.
 
     ``broken`` of them were cut in half on purpose. ``on_batch`` gets the rows so far and the state of the
     model after every BATCH_ROWS rows.
     """
     replay = Replay(settings)
     replay.promote(baseline)
+    if labels:
+        replay.add_labels(labels)
     alerts: list[Mapping[str, Any]] = []
-    for lines in _batches(events):
-        for alert in replay.feed(lines):
+    for lines in (*_batches(events), None):
+        for alert in replay.finish() if lines is None else replay.feed(lines):
             alerts.append(alert.data)
             on_alert(alert.data)
         on_batch(replay.summary.rows, _view(replay))
     total = replay.summary
-    return alerts, RowCount(
+    count = RowCount(
         total.rows,
         _view(replay).rows,
         sum(total.rejected.values()),
         broken,
         "the model's state and the rejects (no broker)",
     )
+    return alerts, count, replay.partition.models[MODEL].labelled
 
 
 def _view(replay: Replay) -> ModelView:

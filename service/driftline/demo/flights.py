@@ -27,6 +27,7 @@ from driftline.records import F64, I64
 
 MODEL: Final = "flight-delay"
 MODEL_VERSION: Final = "1"
+LATE, ON_TIME = "late", "on_time"  # the classes
 LATE_MINUTES: Final = 15  # the airline industry's own definition of a late arrival
 BASELINE_MONTH: Final = 1
 THIS_YEAR: Final = 2013
@@ -155,10 +156,32 @@ def encode_events(table: FlightTable, scores: F64, threshold: float) -> list[byt
             "model_version": MODEL_VERSION,
             "time": rfc3339(time_ms),
             "features": dict(zip(names, values, strict=True)),
-            "prediction": {"score": score, "class": "late" if score >= threshold else "on_time"},
+            "prediction": {"score": score, "class": LATE if score >= threshold else ON_TIME},
         }
         events.append(_json(event).encode())
     return events
+
+
+def encode_labels(table: FlightTable) -> tuple[list[int], list[bytes], tuple[float, float] | None]:
+    """Arrivals in their order as native labels (schemas/label-event.v1.json): times in ms, and records.
+
+    Also the hours from departure to arrival: the median, and what 99 % are below. A flight that never arrived
+    where planned, or whose time of arrival cannot be told, has none.
+    """
+    minutes = table.numeric["scheduled_duration"] + table.arrival_delay - table.numeric["departure_delay"]
+    known = np.flatnonzero(np.isfinite(minutes))
+    arrival = table.time_ms[known] + (minutes[known] * 60_000).astype(np.int64)
+    order = np.argsort(arrival, kind="stable")
+    late, ids = table.late()[known][order].tolist(), table.ids[known][order].tolist()
+    times = arrival[order].tolist()
+    records = [
+        _json({"id": key, "model": MODEL, "time": rfc3339(at), "label": LATE if yes else ON_TIME}).encode()
+        for key, at, yes in zip(ids, times, late, strict=True)
+    ]
+    if not records:
+        return [], [], None
+    median, most = (float(h) for h in np.quantile(minutes[known] / 60.0, (0.5, 0.99)))
+    return times, records, (median, most)
 
 
 def rfc3339(time_ms: int) -> str:

@@ -17,9 +17,10 @@ from typing import Any, Final
 from driftline.clients import client_options
 from driftline.config import Settings
 from driftline.decide import store
+from driftline.decide.labelled import Labelled
 from driftline.demo.faults import PlantedFault
 from driftline.demo.flights import MODEL
-from driftline.demo.summary import RowCount
+from driftline.demo.summary import Performance, RowCount
 from driftline.demo.view import Frame, SignalLine, View, ranked
 from driftline.demo.wire import Sender, end_of, follow, read_all
 from driftline.demo.worker import Worker, read_metrics
@@ -48,6 +49,9 @@ class Stream:
     times_ms: Sequence[int]
     fault: PlantedFault
     broken: int
+    label_times_ms: Sequence[int] = ()
+    labels: Sequence[bytes] = ()  # arrivals, in the order of these times
+    label_delays_hours: tuple[float, float] | None = None  # after departure: median, 99 % below
 
     def date(self, row: int) -> str:
         """The date the stream has reached with ``row`` rows."""
@@ -57,6 +61,10 @@ class Stream:
     def done(self, applied: int) -> int:
         """Rows dealt with when ``applied`` are applied: broken ones are rejected instead."""
         return applied + applied * self.broken // max(len(self.records) - self.broken, 1)
+
+    def arrived(self, row: int) -> int:
+        """How many labels are known when ``row`` rows have been sent."""
+        return bisect.bisect_right(self.label_times_ms, self.times_ms[row - 1])
 
     def note(self, row: int) -> str:
         """What was last planted when ``row`` rows have been sent."""
@@ -76,6 +84,7 @@ class Outcome:
     rows: RowCount
     seconds: float
     latencies: list[float]
+    performance: Performance | None = None
 
 
 @dataclass(slots=True)
@@ -133,7 +142,7 @@ async def run_live(
         for task in done - {work}:
             task.result()  # the watchers never end by themselves: this raises
         seconds = work.result()
-        outcome = await _read_back(settings, stream)
+        outcome, performance = await _read_back(settings, stream)
         deadline = time.monotonic() + 5.0
         while state.alerts_seen < len(outcome[0]):
             if time.monotonic() > deadline:
@@ -145,7 +154,7 @@ async def run_live(
         ended, _ = await asyncio.wait({work, *tasks}, timeout=END_SECONDS_MAX)
         for task in ended:
             task.cancelled() or task.exception()  # looked at, or asyncio reports it as never retrieved
-    return Outcome(*outcome, seconds, state.latencies)
+    return Outcome(*outcome, seconds, state.latencies, performance)
 
 
 async def _work(
@@ -153,21 +162,28 @@ async def _work(
 ) -> float:
     """Send all, then wait until it is applied and stored; returns the seconds until it was applied."""
     client = client_options(settings.kafka)
-    async with Sender(client, settings.inputs[0].topic, EVENTS_PARTITIONS) as sender:
+    events, labels = (item.topic for item in settings.inputs)
+    async with (
+        Sender(client, events, EVENTS_PARTITIONS) as sender,
+        Sender(client, labels, EVENTS_PARTITIONS) as arrivals,
+    ):
         while state.sent < len(stream.records):
             upto = _due(stream, state, speed)
             if upto > state.sent:
                 view.note(stream.note(upto))
                 await sender.send(stream.records[state.sent : upto])
                 state.sent = upto
+                await arrivals.send(stream.labels[arrivals.sent : stream.arrived(upto)])
                 state.marks.append(upto)
                 state.marks_ms.append(time.time_ns() // 1_000_000)
             else:
                 await asyncio.sleep(0.01)
         await sender.flush()
+        await arrivals.send(stream.labels[arrivals.sent :])
+        await arrivals.flush()
     await _applied(state, len(stream.records) - stream.broken)
     seconds = state.applied_at - state.started
-    await _stored(settings, worker, len(stream.records) - 1)
+    await _stored(settings, worker, {events: len(stream.records) - 1, labels: len(stream.labels) - 1})
     worker.check()
     return seconds
 
@@ -229,34 +245,36 @@ async def _follow_alerts(settings: Settings, state: _State, view: View) -> None:
         now_ms = time.time_ns() // 1_000_000
         alert = json.loads(record.value)
         at = bisect.bisect_right(state.marks, int(alert["origin"]["offset"]))
-        if at < len(state.marks):
+        if at < len(state.marks) and alert["origin"]["topic"] == settings.inputs[0].topic:
             state.latencies.append((now_ms - state.marks_ms[at]) / 1000.0)
         state.alerts_seen += 1
         view.alert(alert)
 
 
-async def _stored(settings: Settings, worker: Worker, last_row: int) -> None:
-    """Wait until the stored state says that the raw topic was applied to its last row.
+async def _stored(settings: Settings, worker: Worker, last_rows: Mapping[str, int]) -> None:
+    """Wait until the stored state says that the raw topics were applied to their last rows.
 
     Raises:
         OutsideError: it does not after STORED_TIMEOUT_SECONDS.
     """
     deadline = time.monotonic() + STORED_TIMEOUT_SECONDS
-    hi = -1
+    reached = dict.fromkeys(last_rows, -1)
     while time.monotonic() < deadline:
         rows = await _state_rows(settings)
         position = store.read_position(rows[store.next_key(0)], 0) if store.next_key(0) in rows else None
         if position is not None:
-            topic = settings.inputs[0].topic
-            hi = max((raw.hi for source, raw in position.raw.items() if source.topic == topic), default=-1)
-            if hi >= last_row:
+            reached |= {source.topic: raw.hi for source, raw in position.raw.items()}
+            if all(reached[topic] >= last for topic, last in last_rows.items()):
                 return
         await asyncio.sleep(0.3)
-    raise OutsideError(f"the stored state stops at row {hi:,} of {last_row:,}.\n{worker.tail()}")
+    stops = ", ".join(f"row {reached[topic]:,} of {last:,} of {topic}" for topic, last in last_rows.items())
+    raise OutsideError(f"the stored state stops at {stops}.\n{worker.tail()}")
 
 
-async def _read_back(settings: Settings, stream: Stream) -> tuple[list[Mapping[str, Any]], RowCount]:
-    """Alerts and counts out of the topics."""
+async def _read_back(
+    settings: Settings, stream: Stream
+) -> tuple[tuple[list[Mapping[str, Any]], RowCount], Performance | None]:
+    """Alerts, counts and what labels said out of the topics."""
     client, topic = client_options(settings.kafka), settings.inputs[0].topic
     partitions = settings.topics.mailbox_partitions
     alerts = [
@@ -276,7 +294,7 @@ async def _read_back(settings: Settings, stream: Stream) -> tuple[list[Mapping[s
     if problem:
         raise OutsideError(f"the stored state of {MODEL} cannot be read: {problem}")
     accepted = sum(n for source, n in model.actor.source_rows.items() if source.topic == topic)
-    return alerts, RowCount(
+    count = RowCount(
         await end_of(client, topic, EVENTS_PARTITIONS),
         accepted,
         len(rejected),
@@ -284,6 +302,17 @@ async def _read_back(settings: Settings, stream: Stream) -> tuple[list[Mapping[s
         f"the end of {topic}, the stored state in {settings.topics.name('state')}, "
         f"and {settings.topics.name('rejects')}",
     )
+    return (alerts, count), performance_of(model.labelled, stream)
+
+
+def performance_of(labelled: Labelled | None, stream: Stream) -> Performance | None:
+    """What the joined labels said of the model."""
+    if labelled is None or not stream.labels:
+        return None
+    own = labelled.labels
+    confusion = labelled.performance.totals(own.names)
+    watched = labelled.performance.reference is not None
+    return Performance(confusion, len(stream.labels), own.coverage, watched, stream.label_delays_hours)
 
 
 async def _state_rows(settings: Settings) -> dict[bytes, bytes]:

@@ -17,9 +17,11 @@ from driftline.demo.classifier import DelayModel, train
 from driftline.demo.faults import break_records, plan_fault
 from driftline.demo.flights import (
     BASELINE_MONTH,
+    LATE,
     MODEL,
     FlightTable,
     encode_events,
+    encode_labels,
     find_data,
     hold_out_days,
     load_flights,
@@ -102,7 +104,9 @@ def prepare(options: DemoOptions, settings: Settings, console: Console) -> Prepa
         f'"{fault.signal}" comes in kilometres instead of miles in events {fault.begin:,} to {fault.end:,}; '
         f"{broken} records are cut in half. Everything else is as it was in 2013",
     )
-    return Prepared(Stream(records, rest.time_ms.tolist(), fault, broken), baseline, control)
+    return Prepared(
+        Stream(records, rest.time_ms.tolist(), fault, broken, *encode_labels(rest)), baseline, control
+    )
 
 
 def demo_settings(bootstrap: str, prefix: str, port: int) -> Settings:
@@ -113,10 +117,14 @@ def demo_settings(bootstrap: str, prefix: str, port: int) -> Settings:
 def demo_config(bootstrap: str, prefix: str, port: int) -> dict[str, Any]:
     """The same as plain values for YAML; a ``prefix`` other than driftline is also the events topic's."""
     events = "inference.events" if prefix == "driftline" else f"{prefix}.inference.events"
+    labels = events.replace("events", "labels")
     return {
         "kafka": {"bootstrap_servers": bootstrap},
-        "inputs": [{"topic": events, "start": "earliest"}],
-        "models": {MODEL: {}},
+        "inputs": [
+            {"topic": events, "start": "earliest"},
+            {"topic": labels, "start": "earliest", "kind": "labels"},
+        ],
+        "models": {MODEL: {"performance": {"positive_class": LATE}}},
         "topics": {
             "prefix": prefix,
             "mailbox_partitions": 1,
@@ -132,7 +140,7 @@ def demo_config(bootstrap: str, prefix: str, port: int) -> dict[str, Any]:
 
 
 def _control(events: list[bytes], flights: FlightTable, settings: Settings, baseline: Reference) -> Control:
-    alerts, _ = direct.replay_events(events, settings, baseline)
+    alerts, _, _ = direct.replay_events(events, settings, baseline)
     return Control(
         len(flights),
         len(set(flights.day.tolist())),

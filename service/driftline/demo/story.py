@@ -71,6 +71,7 @@ def run_demo(options: DemoOptions, console: Console) -> int:
             prepared.control,
             outcome.seconds,
             outcome.latencies,
+            outcome.performance,
         )
         print_summary(console, summary)
         if options.keep and address:
@@ -161,15 +162,17 @@ def _direct(prepared: Prepared, console: Console) -> Outcome:
                 Frame(len(stream.records), rows, rows, rate, stream.date(rows), signals, "without Kafka")
             )
 
-        alerts, rows = direct.replay_events(
+        alerts, rows, labelled = direct.replay_events(
             stream.records,
             demo_settings("127.0.0.1:9092", "driftline", 0),
             prepared.baseline,
             on_alert=view.alert,
             on_batch=show,
             broken=stream.broken,
+            labels=stream.labels,
         )
-    return Outcome(alerts, rows, time.monotonic() - begin, [])
+    performance = live.performance_of(labelled, stream)
+    return Outcome(alerts, rows, time.monotonic() - begin, [], performance)
 
 
 def _wait_for_interrupt(console: Console, addresses: str) -> None:

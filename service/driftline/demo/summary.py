@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from driftline.demo.faults import PlantedFault
+from driftline.demo.flights import LATE
+from driftline.detect.performance import SIGNAL as ERRORS
 
 OPENED: Final = "driftline.alert.opened"
 RESOLVED: Final = "driftline.alert.resolved"
@@ -95,6 +97,33 @@ class FaultResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Performance:
+    """What labels said of the model over the whole stream."""
+
+    confusion: Mapping[tuple[str, str], int]  # (predicted, true) -> flights
+    labels: int  # that were sent
+    coverage: float  # share of the predictions that got one
+    watched: bool  # there were enough labels for a reference of the errors
+    delay_hours: tuple[float, float] | None = None  # from departure to arrival: median, 99 % below
+
+    @property
+    def joined(self) -> int:
+        """Flights with a prediction and a label."""
+        return sum(self.confusion.values())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of them whose class was predicted."""
+        return sum(n for (said, true), n in self.confusion.items() if said == true) / max(self.joined, 1)
+
+    @property
+    def recall(self) -> float:
+        """Share of the late ones that were predicted late."""
+        late = sum(n for (_, true), n in self.confusion.items() if true == LATE)
+        return self.confusion.get((LATE, LATE), 0) / max(late, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything the demo says at its end."""
 
@@ -106,6 +135,8 @@ class Summary:
     latencies: tuple[
         float, ...
     ]  # seconds from the deciding event in Kafka to its alert read back; empty without Kafka
+    performance: Performance | None = None
+    worse: tuple[Episode, ...] = ()  # episodes of the model's errors; their rows are those of labels
 
     @property
     def still_open(self) -> tuple[Episode, ...]:
@@ -155,9 +186,12 @@ def summarise(
     control: Control | None,
     seconds: float,
     latencies: Sequence[float] = (),
+    performance: Performance | None = None,
 ) -> Summary:
     """Judge the alerts: which belongs to the planted fault, which are changes in the real data."""
-    episodes = episodes_of(alerts)
+    found = episodes_of(alerts)
+    worse = tuple(e for e in found if e.signal == ERRORS)
+    episodes = tuple(e for e in found if e.signal != ERRORS)
     result = _judge_fault(episodes, fault)
     groups: dict[str, list[Episode]] = {}
     for e in episodes:
@@ -165,7 +199,8 @@ def summarise(
             groups.setdefault(e.signal, []).append(e)
     ordered = sorted(groups.items(), key=lambda item: item[1][0].opened_row)
     changes = tuple((signal, tuple(group)) for signal, group in ordered)
-    return Summary(rows, result, changes, control, seconds, tuple(sorted(latencies)))
+    ordered_latencies = tuple(sorted(latencies))
+    return Summary(rows, result, changes, control, seconds, ordered_latencies, performance, worse)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

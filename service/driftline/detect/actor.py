@@ -106,6 +106,7 @@ class Actor:
     dismissed: int = 0
     # (rows, time) pairs from which the event rate is read; the older one is a week back when it can be
     rate_marks: list[tuple[int, int]] = field(default_factory=list)
+    labelled: bool = False  # its labels are joined: errors are a source of the budget too
 
     def rows_to_boundary(self, block: Block, lo: int, hi: int) -> int:
         """How many of rows lo..hi may be applied in one go."""

@@ -6,13 +6,23 @@ the state of a running actor passes at any row.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from driftline.detect.actor import RECENT, Detection
-from driftline.detect.kernels.state import ADWIN_CAP, ADWIN_ROWS, LANES_MAX, STATUS_OPEN
+from driftline.detect.kernels.state import (
+    ADWIN_CAP,
+    ADWIN_ROWS,
+    CHANNEL_PLAN,
+    CHANNEL_STATE,
+    LANES_MAX,
+    STATUS_OPEN,
+)
 from driftline.detect.kernels.windows import STATISTICS
+from driftline.detect.labels import NAMED, NAMES_MAX
+from driftline.detect.performance import TASK_ROWS, Performance
 from driftline.detect.rows import Segment
 from driftline.errors import MessageError
 from driftline.records import Tag
@@ -45,11 +55,11 @@ def check_detection(d: Detection) -> None:
     _require(np.isfinite(d.tau_live), "tau_live")
     _require((d.warm["n"] >= 0) & (d.warm["part_n"] >= 0) & (d.warm["blocks"] >= 0), "warm-up counters")
     _check_window(d)
-    _check_channels(d.plan, d.state)
+    check_channels(d.plan, d.state)
     if d.rate is not None:
         _require(d.rate.plan.shape == (2,) and d.rate.state.shape == (2,), "shape of the rate")
         _require(d.rate.bucket >= -1 and d.rate.count >= 0, "buckets of the rate")
-        _check_channels(d.rate.plan, d.rate.state)
+        check_channels(d.rate.plan, d.rate.state)
 
 
 def _check_window(d: Detection) -> None:
@@ -66,7 +76,8 @@ def _check_window(d: Detection) -> None:
     _require((window.counts >= 0).all() and (window.missing >= 0).all(), "counts of the window")
 
 
-def _check_channels(plan: Any, state: Any) -> None:
+def check_channels(plan: Any, state: Any) -> None:
+    """Refuses the plan and state of channels with which a kernel would leave its arrays or never end."""
     _require((plan["lanes"] >= 0) & (plan["lanes"] <= LANES_MAX), "lanes")
     for name in ("b", "bucket", "window"):
         _require((plan[name] >= 1) & (plan[name] < 1 << 40), name)
@@ -82,6 +93,51 @@ def _check_channels(plan: Any, state: Any) -> None:
     beyond = np.arange(ADWIN_ROWS) > np.clip(last, 0, ADWIN_ROWS - 1)[:, None]
     _require(~((count > 0) & beyond), "ADWIN's rows")
     _require((count * 2.0 ** np.arange(ADWIN_ROWS)).sum(axis=1) == state["a_width"], "ADWIN's width")
+
+
+def check_performance(p: Performance, arrays: Mapping[str, Any]) -> None:
+    """Refuses the stored arrays of a performance whose plain values are restored already.
+
+    Raises:
+        MessageError: says what is wrong.
+    """
+    rows = arrays["time"].shape
+    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+        name: (rows, getattr(p.window, name).dtype) for name in ("time", "score", "code", "value", "named")
+    }
+    shapes |= {
+        "confusion": (p.confusion.shape, np.int64), "errors": (arrays["errors"].shape, np.float64),
+        "plan": ((1,), CHANNEL_PLAN), "state": ((1,), CHANNEL_STATE),
+    }  # fmt: skip
+    for name, (shape, dtype) in shapes.items():
+        array = arrays[name]
+        _require(array.shape == shape and array.dtype == dtype and array.ndim, f"shape of {name}")
+    _require(len(rows) == 1 and arrays["errors"].ndim == 1, "shape of the window")
+    _require(p.task in {"auto", "binary", "multiclass", "regression"}, "task")
+    _require(p.task != "auto" or rows[0] < TASK_ROWS, "rows of the window")  # else the task were known
+    check_codes(np.array([p.positive, p.negative]), "classes")
+    check_codes(arrays["code"], "classes of the window")
+    check_codes(arrays["value"][arrays["named"] == NAMED], "labels of the window")
+    _require(arrays["confusion"] >= 0, "confusion counts")
+    _require(np.isfinite(arrays["errors"]), "errors")
+    _require(min(p.rows, p.number) >= 0 and len(p.error_times) in {0, 2}, "rows of the performance")
+    _require(bool(p.error_times) == bool(len(arrays["errors"])), "times of the errors")
+    if p.reference is not None:
+        check_channels(arrays["plan"], arrays["state"])
+        numeric = p.reference.numeric
+        if numeric is not None:
+            knots = np.asarray(numeric.knots)
+            _require(len(knots) == len(numeric.below) == len(numeric.upto) > 0, "knots of the errors")
+            _require(np.diff(knots) > 0, "knots of the errors")
+
+
+def check_codes(codes: Any, what: str) -> None:
+    """Refuses numbers that are not codes of classes, nor -1 for none.
+
+    Raises:
+        MessageError: says what is wrong.
+    """
+    _require((codes >= -1) & (codes <= NAMES_MAX) & (codes == np.floor(codes)), what)
 
 
 def check_segment(segment: Segment) -> None:

@@ -463,6 +463,8 @@ def _check(reference: Reference) -> None:
         where = f"baseline of {reference.model}, signal {s.signal!r}"
         if len(s.name) > NAME_CHARS_MAX or not 0 <= s.missing <= s.rows:
             raise MessageError(f"{where}: bad name or counts.")
+        if s.kind is ColumnKind.LABEL:
+            raise MessageError(f"{where}: labels have no baseline.")
         if [c.name for c in s.channels] not in _channel_names(s):
             raise MessageError(f"{where}: its channels are not those of its type.")
         for c in s.channels:

@@ -38,7 +38,8 @@ from driftline.records import (
 )
 
 MAGIC: Final = b"DLE1"
-VERSION: Final = 1
+VERSION: Final = 2
+VERSION_WITHOUT_LABELS: Final = 1  # still written where there are none: an older worker can read it
 COLUMNS_MAX: Final = FEATURES_MAX + 2  # and a score and a class
 PROGRESS_MAX: Final = 10_000  # raw partitions of one deployment
 BLOCKS_MAX: Final = 10_000  # 1,000 models a mailbox partition, several chunks of a model in one flush
@@ -134,7 +135,8 @@ def pack(envelope: Envelope) -> bytes:
         raise BugError(f"an envelope of {size} bytes exceeds {ENVELOPE_BYTES_MAX}: it was not split")
     counts = (len(producer), len(envelope.progress), len(envelope.blocks), 0, len(envelope.commands))
     body = b"".join((_HEADER.pack(size, *counts), *parts))
-    return _START.pack(MAGIC, VERSION, 0, google_crc32c.value(body)) + body
+    version = VERSION if any(b.is_labels for b in envelope.blocks) else VERSION_WITHOUT_LABELS
+    return _START.pack(MAGIC, version, 0, google_crc32c.value(body)) + body
 
 
 def _pack_block(block: Block, parts: list[bytes]) -> int:
@@ -244,9 +246,9 @@ def unpack(value: bytes) -> Envelope:
     magic, version, zero, crc = reader.fields(_START, "start")
     if magic != MAGIC or zero != 0:
         raise MessageError("envelope: not one (wrong first bytes)")
-    if version != VERSION:
+    if not VERSION_WITHOUT_LABELS <= version <= VERSION:
         raise MessageError(
-            f"envelope: version {version}, this release reads {VERSION}.", remedy="Upgrade the worker."
+            f"envelope: version {version}, this release reads up to {VERSION}.", remedy="Upgrade the worker."
         )
     if google_crc32c.value(value[_START.size :]) != crc:
         raise MessageError("envelope: the checksum does not match")
@@ -268,6 +270,8 @@ def unpack(value: bytes) -> Envelope:
     )
     if reader.at != len(value):
         raise MessageError(f"envelope: {len(value) - reader.at} bytes too many")
+    if version < VERSION and any(block.is_labels for block in found.blocks):
+        raise MessageError(f"envelope: version {version} has no labels")
     return found
 
 

@@ -42,10 +42,11 @@ def read_range(settings: Settings, topic: str, model: str, start: str | None, en
         OperatorError: no such input or topic, no offset and no time, or too many rows for memory.
         OutsideError: the brokers cannot be reached.
     """
-    source = next((s for s in settings.inputs if s.topic == topic), None)
+    events = [s for s in settings.inputs if s.kind == "events"]
+    source = next((s for s in events if s.topic == topic), None)
     if source is None:
-        names = ", ".join(s.topic for s in settings.inputs)
-        raise OperatorError(f"topic {topic} is no input, only {names}.", remedy="Add it to inputs.")
+        names = ", ".join(s.topic for s in events)
+        raise OperatorError(f"topic {topic} is no input of events, only {names}.", remedy="Add it to inputs.")
     bounds = (bound(start), bound(end))
     return asyncio.run(_read(settings, source, model, bounds))
 

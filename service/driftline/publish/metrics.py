@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 import driftline
 from driftline.decide.outputs import ModelView
+from driftline.detect.performance import STATISTICS
 from driftline.detect.windows import NAMES
 from driftline.errors import BugError
 from driftline.publish.catalogue import (
@@ -257,25 +258,61 @@ def _derived(views: Sequence[ModelView], choice: Choice) -> dict[str, list[tuple
         ]
         for name, at in WINDOW_METRICS.items()
     }
-    return windows | {
-        "driftline_plugin_alarms_total": [((v.model,), float(v.plugin_alarms)) for v in models],
-        "driftline_later_features": [((v.model,), float(v.later_features)) for v in models],
-        "driftline_signals_firing": [((s,), float(n)) for s, n in firing.items()],
-        "driftline_models": [((s,), float(n)) for s, n in states.items()],
-        "driftline_alert_active": [(key, 1.0) for key in choice.firing],
-        "driftline_model_state": [((v.model, v.state), 1.0) for v in models],
-        "driftline_last_event_timestamp_seconds": [
-            ((v.model,), v.last_event_ms / 1000.0) for v in models if v.last_event_ms >= 0
+    return (
+        windows
+        | _labelled(choice)
+        | {
+            "driftline_plugin_alarms_total": [((v.model,), float(v.plugin_alarms)) for v in models],
+            "driftline_later_features": [((v.model,), float(v.later_features)) for v in models],
+            "driftline_signals_firing": [((s,), float(n)) for s, n in firing.items()],
+            "driftline_models": [((s,), float(n)) for s, n in states.items()],
+            "driftline_alert_active": [(key, 1.0) for key in choice.firing],
+            "driftline_model_state": [((v.model, v.state), 1.0) for v in models],
+            "driftline_last_event_timestamp_seconds": [
+                ((v.model,), v.last_event_ms / 1000.0) for v in models if v.last_event_ms >= 0
+            ],
+            "driftline_model_rows_total": [((v.model,), float(v.rows)) for v in models],
+            "driftline_episodes_opened_total": [((v.model,), float(v.episodes_opened)) for v in models],
+            "driftline_episodes_resolved_total": [((v.model,), float(v.episodes_resolved)) for v in models],
+            "driftline_suspicions_dismissed_total": [((v.model,), float(v.dismissed)) for v in models],
+            "driftline_type_mismatches_total": [((v.model,), float(v.mismatches)) for v in models],
+            "driftline_signal_shift_sd": [
+                ((m, s.name), s.shift) for m, s in choice.signals if not math.isnan(s.shift)
+            ],
+            "driftline_signal_missing_ratio": [
+                ((m, s.name), s.missing_ratio) for m, s in choice.signals if not math.isnan(s.missing_ratio)
+            ],
+        }
+    )
+
+
+def _labelled(choice: Choice) -> dict[str, list[tuple[LabelValues, float]]]:
+    """Samples of labels and performance, of the models that have them."""
+    shown = [(v.model, v.labels) for v in choice.labelled if v.labels is not None]
+    found: dict[str, list[tuple[LabelValues, float]]] = {
+        f"driftline_performance_{name}": [
+            ((m,), v.statistics[name]) for m, v in shown if name in v.statistics
+        ]
+        for name in STATISTICS
+    }
+    return found | {
+        "driftline_labels_joined_total": [((m,), float(v.matched)) for m, v in shown],
+        "driftline_labels_orphaned_total": [((m,), float(v.orphans)) for m, v in shown],
+        "driftline_labels_duplicate_total": [((m,), float(v.duplicates)) for m, v in shown],
+        "driftline_labels_conflicting_total": [((m,), float(v.conflicts)) for m, v in shown],
+        "driftline_predictions_expired_total": [((m,), float(v.expired)) for m, v in shown],
+        "driftline_predictions_without_id_total": [((m,), float(v.no_id)) for m, v in shown],
+        "driftline_predictions_pending": [((m,), float(v.pending)) for m, v in shown],
+        "driftline_label_coverage_ratio": [
+            ((m,), v.coverage) for m, v in shown if not math.isnan(v.coverage)
         ],
-        "driftline_model_rows_total": [((v.model,), float(v.rows)) for v in models],
-        "driftline_episodes_opened_total": [((v.model,), float(v.episodes_opened)) for v in models],
-        "driftline_episodes_resolved_total": [((v.model,), float(v.episodes_resolved)) for v in models],
-        "driftline_suspicions_dismissed_total": [((v.model,), float(v.dismissed)) for v in models],
-        "driftline_type_mismatches_total": [((v.model,), float(v.mismatches)) for v in models],
-        "driftline_signal_shift_sd": [
-            ((m, s.name), s.shift) for m, s in choice.signals if not math.isnan(s.shift)
+        "driftline_label_delay_seconds": [
+            ((m, f"{share:g}"), seconds)
+            for m, v in shown
+            for share, seconds in v.delays
+            if not math.isnan(seconds)
         ],
-        "driftline_signal_missing_ratio": [
-            ((m, s.name), s.missing_ratio) for m, s in choice.signals if not math.isnan(s.missing_ratio)
+        "driftline_performance_window_end_timestamp_seconds": [
+            ((m,), v.window_end_ms / 1000.0) for m, v in shown if v.window_end_ms >= 0
         ],
     }

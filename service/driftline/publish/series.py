@@ -18,6 +18,9 @@ STICKY_SECONDS: Final = 3_600.0  # a graph of an hour keeps its lines
 # State, last event, rows, opened, resolved, dismissed, mismatches, later features, alarms of plug-ins.
 SERIES_PER_MODEL: Final = 9
 SERIES_PER_SIGNAL: Final = 9  # shift, missing ratio, seven statistics of the last window
+# Joined, orphaned, duplicate, conflicting, expired, without id, pending, coverage, three delays, the end of
+# the window, and at most twelve statistics.
+SERIES_PER_LABELLED: Final = 24
 _SEVERITY_ORDER: Final = {"critical": 0, "warning": 1, "info": 2}
 
 SignalKey = tuple[str, str]  # (model, signal)
@@ -32,10 +35,17 @@ class Choice:
     signals: tuple[tuple[str, SignalView], ...]  # (model, view)
     admitted: Mapping[SignalKey, float]
     dropped: int  # series left out
+    labelled: tuple[ModelView, ...] = ()  # models with labels whose performance is shown
 
     def __len__(self) -> int:
         """Number of series."""
-        return len(self.firing) + SERIES_PER_MODEL * len(self.models) + SERIES_PER_SIGNAL * len(self.signals)
+        labelled = SERIES_PER_LABELLED * len(self.labelled)
+        return (
+            len(self.firing)
+            + labelled
+            + SERIES_PER_MODEL * len(self.models)
+            + SERIES_PER_SIGNAL * len(self.signals)
+        )
 
 
 def choose_series(
@@ -61,14 +71,19 @@ def choose_series(
     shown_models = ordered[: room // SERIES_PER_MODEL]
     room -= SERIES_PER_MODEL * len(shown_models)
 
+    with_labels = [v for v in ordered if v.labels is not None]
+    labelled = [v for v in shown_models if v.labels is not None][: room // SERIES_PER_LABELLED]
+    room -= SERIES_PER_LABELLED * len(labelled)
+
     quota = room // SERIES_PER_SIGNAL
     chosen, memory = _admit(signals, admitted, now, quota, signals_per_model_max)
     dropped = (
         (len(firing) - len(shown_firing))
         + SERIES_PER_MODEL * (len(ordered) - len(shown_models))
         + SERIES_PER_SIGNAL * (sum(len(v.signals) for v in views) - len(chosen))
+        + SERIES_PER_LABELLED * (len(with_labels) - len(labelled))
     )
-    return Choice(tuple(shown_firing), tuple(shown_models), tuple(chosen), memory, dropped)
+    return Choice(tuple(shown_firing), tuple(shown_models), tuple(chosen), memory, dropped, tuple(labelled))
 
 
 def _rank(item: tuple[str, SignalView]) -> tuple[int, float, str, str]:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from driftline.config import Settings
+from driftline.config.settings import LabelSettings
 from driftline.decide.replay import Replay, alert_row, batches, chunk_of
 from driftline.detect.baseline import BaselineRows
 from driftline.detect.reference import Reference
+from driftline.errors import BugError
 from driftline.ingest.decode import make_decoder
 from driftline.records import Source
 
@@ -89,3 +91,56 @@ def test_a_baseline_from_a_file_is_in_force_from_the_first_row() -> None:
     assert opened[0]["row"] < 500
     assert opened[0]["reference"]["id"] == reference.id
     assert [v.state for v in replay.views()] == ["active"]
+
+
+def labelled_lines(rows: int) -> tuple[list[bytes], list[bytes]]:
+    """Events with a class, and their labels an hour later in any order; errors become more half-way."""
+    rng = np.random.default_rng(3)
+    events, labels = [], []
+    for i in range(rows):
+        truth = bool(rng.random() < 0.5)
+        said = truth ^ bool(rng.random() < (0.05 if i < rows // 2 else 0.25))
+        time = 1_700_000_000_000 + 60_000 * i
+        body = {
+            "id": f"e{i}",
+            "model": "m",
+            "time": time,
+            "features": {"x": rng.normal()},
+            "prediction": said,
+        }
+        events.append(json.dumps(body).encode())
+        label = {"id": f"e{i}", "model": "m", "time": time + 3_600_000, "label": truth}
+        labels.append(json.dumps(label).encode())
+    labels.append(b'{"model": "m", "label": true}')
+    return events, [labels[i] for i in rng.permutation(len(labels))]
+
+
+def test_labels_are_merged_by_time_whatever_the_batches() -> None:
+    """The same alerts and counts for any batches of events; rejects of labels are counted."""
+    settings = SETTINGS.model_copy(
+        update={"detection": SETTINGS.detection.model_copy(update={"labels": LabelSettings()})}
+    )
+    events, labels = labelled_lines(8_000)
+    results = []
+    for batch in (20_000, 777):
+        replay = Replay(settings)
+        replay.add_labels(labels)
+        alerts = [a for some in batches(iter(events), batch) for a in replay.feed(some)]
+        alerts += replay.finish()
+        own = [a for a in alerts if a.signal == "performance.error_rate"]
+        assert own[0].type == "driftline.alert.opened"
+        labelled = replay.partition.models["m"].labelled
+        assert labelled is not None
+        view = labelled.view()
+        assert view.matched == 8_000
+        assert 3_600 <= view.delays[0][1] < 3_600 * 1.5  # by the times of both
+        results.append((sorted(a.id for a in alerts), view, labelled.performance.confusion.tolist()))
+        assert replay.summary.rejected == {"id_missing": 1}
+        assert replay.summary.labels == 8_000
+    assert results[0] == results[1]
+
+
+def test_labels_need_settings_that_join_them() -> None:
+    """Or nothing would be joined in silence."""
+    with pytest.raises(BugError):
+        Replay(SETTINGS).add_labels([])

@@ -12,12 +12,16 @@ from driftline.demo.classifier import train
 from driftline.demo.faults import KILOMETRES_A_MILE, break_records, plan_fault
 from driftline.demo.flights import (
     CATEGORICAL,
+    LATE,
     NUMERIC,
+    ON_TIME,
     FlightTable,
     encode_events,
+    encode_labels,
     find_data,
     hold_out_days,
     load_flights,
+    rfc3339,
 )
 from driftline.errors import OperatorError
 from unit.demo.tables import make_table
@@ -145,3 +149,21 @@ def test_broken_records_keep_their_places_and_are_no_json() -> None:
     for i in bad:
         with pytest.raises(json.JSONDecodeError):
             json.loads(records[i])
+
+
+def test_labels_come_with_the_arrival_in_order() -> None:
+    """One for each flight that arrived where planned, by its id, after its departure."""
+    table = make_table(500)
+    table.arrival_delay[::10] = np.nan
+    table.numeric["scheduled_duration"][:] = 120.0
+    times, records, delays = encode_labels(table)
+    assert len(times) == len(records) == 450
+    assert times == sorted(times)
+    assert delays is not None
+    assert delays[0] == pytest.approx(2.0, abs=0.1)
+    late = dict(zip(table.ids.tolist(), table.late().tolist(), strict=True))
+    for at, raw in zip(times, records, strict=True):
+        label = json.loads(raw)
+        assert label["label"] == (LATE if late[label["id"]] else ON_TIME)
+        assert label["time"] == rfc3339(at)
+    assert encode_labels(table.take(slice(0, 0)))[2] is None

@@ -6,7 +6,8 @@ import pytest
 
 from driftline.demo.closing import failure
 from driftline.demo.faults import PlantedFault
-from driftline.demo.summary import Control, RowCount, Summary, episodes_of, quantile, summarise
+from driftline.demo.flights import LATE, ON_TIME
+from driftline.demo.summary import Control, Performance, RowCount, Summary, episodes_of, quantile, summarise
 from unit.demo.tables import make_alert
 
 FAULT = PlantedFault(1_000, 2_000)
@@ -102,3 +103,15 @@ def test_the_control_states_what_the_budget_allows() -> None:
 def test_quantile_is_a_value_that_was_seen() -> None:
     """Nearest rank, also at the ends."""
     assert [quantile([1.0, 2.0, 9.0], share) for share in (0.0, 0.5, 1.0)] == [1.0, 2.0, 9.0]
+
+
+def test_performance_is_of_all_joined_flights_and_its_alerts_stand_apart() -> None:
+    """Accuracy and recall from the confusion counts; an alert on errors is no change of a feature."""
+    found = Performance(
+        {(LATE, LATE): 30, (ON_TIME, ON_TIME): 50, (LATE, ON_TIME): 10, (ON_TIME, LATE): 10}, 120, 0.8, True
+    )
+    assert (found.joined, found.accuracy, found.recall) == (100, 0.8, 0.75)
+    alerts = [make_alert("opened", "performance.error_rate", 5), make_alert("opened", "temperature", 50)]
+    summary = summarise(alerts, FAULT, ROWS, None, 1.0, (), found)
+    assert [signal for signal, _ in summary.changes] == ["temperature"]
+    assert [e.signal for e in summary.worse] == ["performance.error_rate"]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from driftline.demo.closing import print_summary
 from driftline.demo.faults import PlantedFault
-from driftline.demo.summary import Control, RowCount, episodes_of, summarise
+from driftline.demo.summary import Control, Performance, RowCount, episodes_of, summarise
 from driftline.demo.view import Feed, Frame, SignalLine, View, ranked, screen
 from driftline.demo.worker import read_metrics
 from unit.demo.tables import make_alert
@@ -91,12 +91,14 @@ def test_the_closing_summary_fits_and_ends_with_the_verdict(width: int, found: b
     alerts = [make_alert("opened", "pressure", 900)]
     if found:
         alerts += [make_alert("opened", "distance", 1_200), make_alert("resolved", "distance", 2_500)]
+    alerts += [make_alert("opened", "performance.error_rate", 9)] if found else []
+    performance = Performance({("late", "late"): 1, ("on_time", "late"): 1}, 2, 0.5, True, (2.7, 6.7))
     control = Control(7_000, 8, episodes_of([make_alert("opened", "carrier", 4)]), 1.0)
     rows = RowCount(10_000, 9_999, 1, 1, "a test")
     out = io.StringIO()
     print_summary(
         Console(file=out, width=width),
-        summarise(alerts, PlantedFault(1_000, 2_000), rows, control, 2.0, [0.4]),
+        summarise(alerts, PlantedFault(1_000, 2_000), rows, control, 2.0, [0.4], performance),
     )
     lines = [line.rstrip() for line in out.getvalue().splitlines()]
     assert all(len(line) <= width for line in lines)
@@ -104,6 +106,9 @@ def test_the_closing_summary_fits_and_ends_with_the_verdict(width: int, found: b
     assert "10,000 in = 9,999 accepted + 1 rejected" in text
     assert "1 false alarm; the budget of 1 a week allows 1.1" in text
     assert "1 alert on 1 signal that nobody planted" in text
+    assert "right in 50.0% of 2 flights" in text
+    assert ("1 alert that predictions got worse" in text) is found
+    assert ("no alert that predictions got worse" in text) is not found
     assert ("Passed:" in text) is found
     assert ("FAILED: the planted fault was not found" in text) is not found
 

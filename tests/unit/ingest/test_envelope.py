@@ -54,8 +54,8 @@ def test_partitions_are_used_evenly() -> None:
 def test_nonsense_is_refused() -> None:
     """Each says what it is."""
     data = pack(example())
-    with pytest.raises(MessageError, match="version 2, this release reads 1"):
-        unpack(data[:4] + b"\2" + data[5:])
+    with pytest.raises(MessageError, match="version 3, this release reads up to 2"):
+        unpack(data[:4] + b"\3" + data[5:])
     with pytest.raises(MessageError, match="first bytes"):
         unpack(b"{" + data[1:])
     with pytest.raises(MessageError, match="checksum"):

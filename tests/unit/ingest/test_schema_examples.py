@@ -10,11 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from driftline.ingest.decode import NativeDecoder
+from driftline.ingest.decode.mapping import NATIVE_LABELS
 from driftline.records import RecordChunk, Source
 
 SCHEMAS = Path(__file__).parents[3] / "schemas"
 VALID = sorted((SCHEMAS / "examples/valid").glob("*.json"))
 INVALID = sorted((SCHEMAS / "examples/invalid").glob("*.json"))
+LABELS = sorted((SCHEMAS / "examples/label-event").glob("*/*.json"))
 T0 = 1_795_428_000_000
 BEYOND_THE_SCHEMA = {"duplicate_key", "model_unknown", "time_future", "time_late", "too_deep"}
 
@@ -71,7 +73,39 @@ def test_invalid_examples_are_rejected(
         assert not schema.is_valid(json.loads(raw))
 
 
+@pytest.fixture(params=[True, False], ids=["fast", "slow"])
+def label_decoder(request: pytest.FixtureRequest) -> NativeDecoder:
+    """A decoder of labels."""
+    return NativeDecoder(
+        fixed_model=None,
+        allowed_models=None,
+        max_event_age_ms=None,
+        fast=request.param,
+        mapping=NATIVE_LABELS,
+    )
+
+
+@pytest.mark.parametrize("path", LABELS, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_label_examples(path: Path, label_decoder: NativeDecoder) -> None:
+    """Schema and decoder agree; the decoder gives the code in an invalid one's name, by both paths."""
+    text = json.loads((SCHEMAS / "label-event.v1.json").read_text())
+    Draft202012Validator.check_schema(text)
+    raw = path.read_bytes()
+    valid = path.parent.name == "valid"
+    assert Draft202012Validator(text).is_valid(json.loads(raw)) == valid
+    for _ in range(2):  # the second time its keys are known
+        decoded = label_decoder.decode(chunk_of([b'{"id":"0","model":"m","label":1}', raw]))
+        assert [reject.code for reject in decoded.rejects] == ([] if valid else [path.name.split(".")[0]])
+        assert decoded.accepted_per_source.tolist() == [1 + valid]
+        assert all(block.is_labels for block in decoded.blocks)
+        assert not decoded.counts
+
+
 def test_there_are_examples() -> None:
     """A wrong path would leave nothing to test."""
     assert len(VALID) >= 10
     assert len({path.name.split(".")[0] for path in INVALID}) >= 11
+    assert {path.name.split(".")[0] for path in LABELS if path.parent.name == "invalid"} >= {
+        "label_invalid",
+        "id_missing",
+    }

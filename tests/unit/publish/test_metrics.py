@@ -5,16 +5,18 @@ import math
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from driftline.decide.outputs import ModelView, SignalView
+from driftline.decide.outputs import LabelView, ModelView, SignalView
 from driftline.errors import BugError
 from driftline.publish import catalogue
 from driftline.publish.metrics import CHILDREN_MAX, Metrics
+from driftline.publish.series import SERIES_PER_LABELLED, choose_series
 
 ROOT = Path(__file__).parents[3]
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -293,3 +295,30 @@ def test_import_leaves_the_global_registry_alone() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) is True
+
+
+def test_labels_and_performance_are_shown_of_models_that_have_them() -> None:
+    """What is unknown or makes no sense for the task is not there; the cap counts them too."""
+    nan = float("nan")
+    view = LabelView(
+        matched=9, orphans=1, duplicates=2, conflicts=3, expired=4, no_id=5, pending=6, coverage=0.5,
+        delays=((0.5, 60.0), (0.99, nan)), statistics={"accuracy": 0.75}, window_rows=1_000,
+        window_end_ms=2_500, severity=None,
+    )  # fmt: skip
+    metrics = Metrics()
+    metrics.update_models(0, [replace(model("m"), labels=view), model("n")])
+    found = samples(metrics)
+    label = (("model", "m"),)
+    assert found["driftline_labels_joined_total", label] == 9
+    assert found["driftline_label_coverage_ratio", label] == 0.5
+    assert found["driftline_performance_accuracy", label] == 0.75
+    assert found["driftline_label_delay_seconds", (("model", "m"), ("quantile", "0.5"))] == 60.0
+    assert found["driftline_performance_window_end_timestamp_seconds", label] == 2.5
+    names = {name for name, labels in found if ("model", "m") in labels}
+    assert "driftline_performance_mae" not in names
+    assert not [key for key in found if key[0].startswith("driftline_labels") and ("model", "n") in key[1]]
+    choice = choose_series(
+        [replace(model("m"), labels=view)], {}, 0.0, series_max=20, signals_per_model_max=1
+    )
+    assert choice.labelled == ()
+    assert choice.dropped == SERIES_PER_LABELLED

@@ -11,7 +11,7 @@ from typing import Final
 from driftline.config import InputSettings
 from driftline.errors import OperatorError
 from driftline.ingest.decode.base import Decoded, Decoder
-from driftline.ingest.decode.mapping import NATIVE, FieldMapping
+from driftline.ingest.decode.mapping import NATIVE, NATIVE_LABELS, FieldMapping
 from driftline.ingest.decode.native import NativeDecoder, hash_id, warm
 
 __all__ = [
@@ -30,8 +30,10 @@ DECODERS: Final[dict[str, type[NativeDecoder]]] = {"native": NativeDecoder}
 
 
 def mapping_of(source: InputSettings) -> FieldMapping:
-    """Where the fields are in the events of an input."""
-    return NATIVE if source.mapping is None else FieldMapping.of(source.mapping)
+    """Where the fields are in the events or labels of an input."""
+    if source.mapping is not None:
+        return FieldMapping.of(source.mapping)
+    return NATIVE_LABELS if source.kind == "labels" else NATIVE
 
 
 def make_decoder(

@@ -12,7 +12,7 @@ the way to one are no features.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from driftline.config.mapping import ALL_MEMBERS, MappingSettings, Path, is_index
@@ -35,6 +35,7 @@ class FieldMapping:
     class_: Path | None = None
     probabilities: Path | None = None
     single: tuple[tuple[str, Path], ...] = ()
+    label: Path | None = None  # only of labels
 
     @classmethod
     def of(cls, settings: MappingSettings) -> FieldMapping:
@@ -52,6 +53,7 @@ class FieldMapping:
             single=tuple(
                 (name, paths[f"features.{name}"]) for name in settings.features if name != ALL_MEMBERS
             ),
+            label=paths.get("label"),
         )
 
 
@@ -66,6 +68,7 @@ NATIVE: Final = FieldMapping(
     class_=("prediction", "class"),
     probabilities=("prediction", "probabilities"),
 )
+NATIVE_LABELS: Final = replace(NATIVE, features=None, label=("label",))
 
 
 def find(record: Any, path: Path | None) -> Any:
@@ -87,6 +90,7 @@ class Leaf(NamedTuple):
     role: int
     child: int = -1  # the space that it opens
     feature: str = ""  # the feature's name, for ROLE_FEATURE
+    label: bool = False  # scanned like a feature, but the column is the label's
 
 
 @dataclass(slots=True)
@@ -127,6 +131,8 @@ class Tree:
                 self._put(path, Leaf(role))
         for name, path in mapping.single:
             self._put(path, Leaf(sj.ROLE_FEATURE, feature=name))
+        if mapping.label is not None:
+            self._put(mapping.label, Leaf(sj.ROLE_FEATURE, label=True))
         if self.features is not None:
             names = self.spaces[self.features].names
             for name, _ in mapping.single:

@@ -1,4 +1,4 @@
-"""The decoder of JSON events, native or mapped: scanner first, slow path for what it declines, then blocks.
+"""The decoder of JSON events and labels: scanner first, slow path for what it declines, then blocks.
 
 Owns the tables that the scanner reads: which keys exist, which strings were seen, which of them are models in
 use. Both paths feed the same stream of cells in row order, so blocks cannot tell them apart. A decoder is for
@@ -19,6 +19,7 @@ from driftline.detect.kernels import scan_tables as st
 from driftline.errors import BugError
 from driftline.ingest.columns import ChunkArrays, KeyOrder, Texts, build_blocks, chunk_arrays, frozen
 from driftline.ingest.decode.base import Decoded
+from driftline.ingest.decode.labels import ROW_COUNTS, unusable
 from driftline.ingest.decode.mapping import NATIVE, FieldMapping, Leaf, Tree
 from driftline.ingest.decode.slow import Refused, Rules, SlowCell, SlowRow, judge
 from driftline.records import (
@@ -124,7 +125,7 @@ class NativeDecoder:
         n = len(chunk)
         self._begin(n)
         counts: Counter[str] = Counter()
-        rejects: list[Reject] = []
+        rejects: dict[int, Reject] = {}  # by row
         filtered = slow_rows = 0
         while (row := self._scan(arrays)) != n:
             if row < 0:
@@ -137,7 +138,7 @@ class NativeDecoder:
                 slow_rows += 1
                 reject = self._judge(chunk, arrays, row, counts)
                 if reject is not None:
-                    rejects.append(reject)
+                    rejects[row] = reject
             self._state[st.STATE_ROW] = row + 1
         for name, at in (
             ("invalid", st.STATE_INVALID),
@@ -149,7 +150,11 @@ class NativeDecoder:
         rows = sj.Rows(self._rows.ints[:n], self._rows.ids[:n])
         used = int(self._state[st.STATE_CELLS])
         cells = sj.Cells(self._cells.key[:used], self._cells.tag[:used], self._cells.value[:used])
-        if self._state[st.STATE_NESTED]:
+        if self._rules.mapping.label is not None:
+            for row, refused in unusable(rows, cells, self._columns):
+                rejects[row] = self._refuse(chunk, arrays, row, refused)
+            counts = Counter({name: counts[name] for name in ROW_COUNTS if counts[name]})
+        elif self._state[st.STATE_NESTED]:
             self._count_nested(cells, counts)
         blocks, dropped = build_blocks(
             arrays, rows, cells, self._key_order(), self._strings_end(), self._texts
@@ -157,7 +162,8 @@ class NativeDecoder:
         if dropped:
             counts["features_limit"] += dropped
         accepted = np.bincount(arrays.source[rows.ints[:, sj.ROW_MODEL] >= 0], minlength=len(chunk.sources))
-        return Decoded(blocks, rejects, filtered, accepted.astype(np.int64, copy=False), counts, slow_rows)
+        in_order = [rejects[row] for row in sorted(rejects)]
+        return Decoded(blocks, in_order, filtered, accepted.astype(np.int64, copy=False), counts, slow_rows)
 
     # --- a chunk's life
 
@@ -240,12 +246,23 @@ class NativeDecoder:
             self._admit(found.model)
         except Refused as refused:
             self._skip(row)
-            return _reject(
-                chunk.sources[int(arrays.source[row])], int(arrays.offsets[row]), time, refused, raw
-            )
+            return self._refuse(chunk, arrays, row, refused)
         self._keep(row, found)
         counts.update(found.counts)
         return None
+
+    @staticmethod
+    def _refuse(chunk: RecordChunk, arrays: ChunkArrays, row: int, refused: Refused) -> Reject:
+        raw = arrays.buf[arrays.starts[row] : arrays.ends[row]].tobytes()
+        digest = hashlib.sha256(raw).hexdigest()[:32]
+        return Reject(
+            chunk.sources[int(arrays.source[row])],
+            int(arrays.offsets[row]),
+            int(arrays.timestamps[row]),
+            refused.code,
+            refused.detail,
+            digest,
+        )
 
     def _count_nested(self, cells: sj.Cells, counts: Counter[str]) -> None:
         keys, first, times = np.unique(
@@ -326,7 +343,7 @@ class NativeDecoder:
             number = self._extra_keys.get(key)
             if number is None:
                 number = self._extra_keys[key] = len(self._columns)
-                self._columns.append(Column(ColumnKind.FEATURE, cell.name))
+                self._columns.append(Column(ColumnKind(cell.kind), cell.name))
                 self._order = None
         return number
 
@@ -350,7 +367,7 @@ class NativeDecoder:
         self._key_numbers[space, name] = number
         column = None
         if leaf.role == sj.ROLE_FEATURE:
-            column = Column(ColumnKind.FEATURE, leaf.feature)
+            column = Column(ColumnKind.LABEL if leaf.label else ColumnKind.FEATURE, leaf.feature)
         elif leaf.role in (sj.ROLE_SCORE, sj.ROLE_CLASS):
             column = Column(ColumnKind.SCORE if leaf.role == sj.ROLE_SCORE else ColumnKind.CLASS, "")
         if column is not None:
@@ -406,10 +423,6 @@ def _checked(chunk: RecordChunk) -> ChunkArrays:
         if int(arrays.source.min()) < 0 or int(arrays.source.max()) >= len(chunk.sources):
             raise BugError("a chunk names a source that it does not list")
     return arrays
-
-
-def _reject(source: Source, offset: int, time: int, refused: Refused, raw: bytes) -> Reject:
-    return Reject(source, offset, time, refused.code, refused.detail, hashlib.sha256(raw).hexdigest()[:32])
 
 
 def warm() -> None:

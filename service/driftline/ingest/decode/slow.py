@@ -41,6 +41,7 @@ TIME_MS_MIN: Final = -62_135_596_800_000  # 0001-01-01T00:00:00Z
 FEATURE: Final = int(ColumnKind.FEATURE)
 SCORE: Final = int(ColumnKind.SCORE)
 CLASS: Final = int(ColumnKind.CLASS)
+LABEL: Final = int(ColumnKind.LABEL)
 _MODEL_ID = re.compile(MODEL_ID_PATTERN)
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
@@ -337,7 +338,7 @@ def _most_probable(given: Any, tree: Tree, row: SlowRow) -> str | None:
 
 
 def judge(raw: bytes, record_time: int, rules: Rules, tree: Tree) -> SlowRow:
-    """Decides about one event; ``tree`` is that of the rules' mapping.
+    """Decides about one event or label; ``tree`` is that of the rules' mapping.
 
     Raises:
         Refused: the row is rejected. Judged in this order: size, UTF-8, depth, syntax and duplicate keys,
@@ -353,6 +354,7 @@ def judge(raw: bytes, record_time: int, rules: Rules, tree: Tree) -> SlowRow:
     row.counts += ["bad_version"] * (given_version is None)
     _features(record, mapping, tree, row)
     _prediction(record, mapping, tree, row)
+    _cell(LABEL, "", find(record, mapping.label), row)
     row.ignored += tree.unlisted(record)
     row.counts += ["bad_name"] * len(row.bad_names)
     row.counts += ["invalid" for cell in row.cells if cell.tag is Tag.INVALID]
