@@ -501,7 +501,7 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "rows",
         ("topic", "code"),
         "Rows that were not accepted, by reason code; each is on the rejects topic with its origin.",
-        "Read docs/rejects.md for the code; `model_unknown` mostly means that the model is not listed "
+        "Read docs/events.md for the code; `model_unknown` mostly means that the model is not listed "
         "under `models`.",
     ),
     Metric(
