@@ -336,7 +336,7 @@ class Model:
         d = self.actor.detection
         if d is None:
             return
-        d.tau_live = live_tau(d.warm, warm_blocks(d.layout))
+        d.tau_live = live_tau(d.layout, d.warm, warm_blocks(d.layout))
         self.actor.phase = Phase.ACTIVE
         self._plan(self._rate() or d.layout.reference.rows_per_week)
         restart_rings(d)

@@ -290,10 +290,21 @@ def warm_blocks(layout: Layout) -> npt.NDArray[np.int64]:
     return np.full(len(layout.channels), size, dtype=np.int64)
 
 
-def live_tau(warm: npt.NDArray[Any], b0: npt.NDArray[np.int64]) -> F64:
-    """tau_live of each channel within 1..64; 1.0 where there were too few blocks to tell. Shape (C,)."""
+def live_tau(layout: Layout, warm: npt.NDArray[Any], b0: npt.NDArray[np.int64]) -> F64:
+    """tau_live of each channel within 1..64; 1.0 where there were too few blocks to tell. Shape (C,).
+
+    ``range`` has at least that of its ``location``, as in a reference: values beyond the range are too rare
+    in a warm-up to show that they come together.
+    """
     out = np.clip(tau_live(warm, b0), 1.0, TAU_MAX)
     out[warm["blocks"] < WARM_BLOCKS_MIN] = 1.0
+    of_signal: dict[tuple[int, str], int] = {
+        (int(s), c.name): i
+        for i, (s, c) in enumerate(zip(layout.signal_of_channel, layout.channels, strict=True))
+    }
+    for (signal, name), i in of_signal.items():
+        if name == "range" and (signal, "location") in of_signal:
+            out[i] = max(out[i], out[of_signal[signal, "location"]])
     return out
 
 

@@ -226,6 +226,22 @@ def test_a_reference_without_time_order_warms_up_first() -> None:
     assert detection.plan[location]["b"] > 1
 
 
+def test_values_out_of_range_are_taken_to_depend_on_each_other_as_the_others_do() -> None:
+    """Live traffic is autocorrelated, its reference was shuffled: a warm-up sees too few of them to tell."""
+    rng = np.random.default_rng(11)
+    steps = rng.normal(size=30_000)
+    walk = np.zeros(30_000)
+    for i in range(1, 30_000):
+        walk[i] = 0.9 * walk[i - 1] + steps[i]
+    reference = file_reference({"x": rng.permutation(walk[:20_000])}, time_ordered=False)
+    model = new_model(reference, warming=True)
+    run(model, block({"x": walk[20_000:]}))
+    d = model.actor.detection
+    assert d is not None
+    tau = dict(zip([c.name for c in d.layout.channels], d.tau_live, strict=True))
+    assert tau["range"] >= tau["location"] > 3.0
+
+
 def test_values_of_another_type_are_counted_not_raised() -> None:
     """Strings in a numeric feature feed no channel; a missing column is missing values."""
     model = new_model(REFERENCE)
