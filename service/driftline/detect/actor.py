@@ -298,13 +298,10 @@ def live_tau(layout: Layout, warm: npt.NDArray[Any], b0: npt.NDArray[np.int64]) 
     """
     out = np.clip(tau_live(warm, b0), 1.0, TAU_MAX)
     out[warm["blocks"] < WARM_BLOCKS_MIN] = 1.0
-    of_signal: dict[tuple[int, str], int] = {
-        (int(s), c.name): i
-        for i, (s, c) in enumerate(zip(layout.signal_of_channel, layout.channels, strict=True))
-    }
-    for (signal, name), i in of_signal.items():
-        if name == "range" and (signal, "location") in of_signal:
-            out[i] = max(out[i], out[of_signal[signal, "location"]])
+    for first, signal in zip(layout.specs["first_channel"].tolist(), layout.signals, strict=True):
+        at = {c.name: i for i, c in enumerate(signal.channels, first)}
+        if "range" in at:
+            out[at["range"]] = max(out[at["range"]], out[at["location"]])
     return out
 
 
