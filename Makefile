@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint types imports bench bench-peers quality sim mutants chaos recovery overload soak \
-	fuzz dashboards dashboards-test deploy-test image-steps lock clean
+	fuzz docs docs-pages dashboards dashboards-test deploy-test image-steps lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -63,6 +63,13 @@ sim: setup ## simulate both stages under faults, no broker; SEEDS=500 for more, 
 
 mutants: setup ## bring protocol bugs into the product one at a time: the simulation has to see each of them
 	$(BIN)/python tests/simulation/mutants.py $(ARGS)
+
+docs: setup ## build the documentation site into build/site, strictly; ARGS=--serve looks at it on 127.0.0.1:8000
+	$(BIN)/python -m tools.docs $(ARGS)
+
+docs-pages: setup ## write the pages that are generated from the code: configuration, metrics
+	$(BIN)/python -m tools.docs.configuration > docs/configuration.md
+	$(BIN)/python -m driftline.publish.catalogue > docs/metrics.md
 
 dashboards: setup ## write deploy/grafana/dashboards from tools/dashboards
 	$(BIN)/python -m tools.dashboards

@@ -1,0 +1,1 @@
+"""The documentation site: pages that are generated, and what mkdocs needs to read the rest."""
