@@ -12,7 +12,8 @@ from typing import Any, Final
 from kafka.errors import KafkaError
 
 from chaos.sending import Outgoing
-from chaos.traffic import Traffic
+from chaos.traffic import Plan, Traffic
+from chaos.truths import LabelledTraffic
 from driftline.config import Settings, load_settings
 from harness import workers
 from harness.kafka_io import REQUEST_BYTES_MAX, Admin
@@ -25,6 +26,8 @@ SESSION_SECONDS: Final = (
 )
 # The broker rolls and cleans the state topic within seconds, so that restores read compacted segments.
 BROKER: Final = {"log.cleaner.backoff.ms": "1000", "log.initial.task.delay.ms": "1000"}
+# Windows and a reference of errors that a run of half a minute fills.
+LABELS: Final = {"window_rows": 200, "reference_rows": 500, "max_pending": 400_000}
 COMPACTION: Final = {
     "segment.ms": "3000",
     "min.cleanable.dirty.ratio": "0.01",
@@ -45,13 +48,15 @@ class Product:
     name: str = "chaos"
     detection: Mapping[str, Any] = field(default_factory=lambda: {"learning_rows": 500})
     checkpoint_seconds: float = 1.0
+    labelled: bool = False  # a second raw topic, of labels
     raw: str = field(init=False)
+    labels: str = field(init=False)
     config: Path = field(init=False)
     settings: Settings = field(init=False)
     admin: Admin = field(init=False)
 
     def __post_init__(self) -> None:
-        self.raw = f"{self.name}.events"
+        self.raw, self.labels = f"{self.name}.events", f"{self.name}.labels"
         self._dice = random.Random(self.seed + 2)
 
     def prepare(self) -> None:
@@ -66,12 +71,21 @@ class Product:
             checkpoint={"interval_seconds": self.checkpoint_seconds},
         )
         values["topics"]["mailbox_partitions"] = MAILBOX_PARTITIONS
+        if self.labelled:
+            values["inputs"] += [{"topic": self.labels, "kind": "labels", "start": "earliest"}]
+            values["detection"] |= {"labels": LABELS}
         self.config = workers.write_settings(self.folder / "driftline.yaml", values)
         self.settings = load_settings(self.config)
         self.admin = Admin(self.bootstrap)
-        self.admin.create(self.raw, RAW_PARTITIONS, {"max.message.bytes": str(REQUEST_BYTES_MAX)})
+        for raw in self.raws:
+            self.admin.create(raw, RAW_PARTITIONS, {"max.message.bytes": str(REQUEST_BYTES_MAX)})
         workers.create_topics(self.config)
         self.admin.configure(self.topic("state"), COMPACTION)
+
+    @property
+    def raws(self) -> tuple[str, ...]:
+        """The raw topics."""
+        return (self.raw, self.labels) if self.labelled else (self.raw,)
 
     def topic(self, role: str) -> str:
         """Full name of one of Driftline's own topics."""
@@ -87,7 +101,7 @@ class Product:
 
     def ingested(self) -> bool:
         """Stage 1 committed everything there is; not known while the broker is away."""
-        return self._caught_up("ingest", self.raw)
+        return all(self._caught_up("ingest", raw) for raw in self.raws)
 
     def drained(self) -> bool:
         """Both groups committed everything there is."""
@@ -99,16 +113,27 @@ class Product:
         except KafkaError:
             return False
 
-    def draw(self, source: Traffic, second: float) -> Outgoing:
-        """The next record of the mix, to any partition."""
-        value = source.draw(second, time.time_ns() // 1_000_000)
-        return Outgoing(self._dice.randrange(RAW_PARTITIONS), b"gone" if value is None else None, value)
+    def traffic(self, plan: Plan, seed: int) -> Traffic | LabelledTraffic:
+        """What is sent to it."""
+        return LabelledTraffic(plan, seed) if self.labelled else Traffic(plan, seed)
 
-    def everyone(self, source: Traffic) -> list[Outgoing]:
+    def draw(self, source: Traffic | LabelledTraffic, second: float) -> Outgoing:
+        """The next record of the mix, to any partition."""
+        now, topic = time.time_ns() // 1_000_000, self.raw
+        if isinstance(source, LabelledTraffic):
+            kind, value = source.draw(second, now)
+            topic = self.labels if kind == "labels" else self.raw
+        else:
+            value = source.draw(second, now)
+        key = b"gone" if value is None else None
+        return Outgoing(self._dice.randrange(RAW_PARTITIONS), key, value, topic)
+
+    def everyone(self, source: Traffic | LabelledTraffic) -> list[Outgoing]:
         """A row of every model to every partition."""
         now = time.time_ns() // 1_000_000
+        events = source.events if isinstance(source, LabelledTraffic) else source
         return [
-            Outgoing(partition, None, source.row(model, 0.0, now))
+            Outgoing(partition, None, events.row(model, 0.0, now))
             for model in self.models
             for partition in range(RAW_PARTITIONS)
         ]

@@ -12,14 +12,14 @@ import random
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from chaos.faults import PROXIED, Inflictor
 from chaos.proxy import Proxy
 from chaos.saying import say
 from chaos.sending import Outgoing, Sender
 from chaos.supervisor import Supervisor
-from chaos.traffic import Plan, Traffic
+from chaos.traffic import Plan
 from driftline.localkafka import LocalKafka, ProxiedListener, free_ports, local_kafka
 from harness import workers
 from harness.kafka_io import until
@@ -45,11 +45,15 @@ class Subject(Protocol):
         """Everything on the raw topic was worked off and committed."""
         ...
 
-    def draw(self, source: Traffic, second: float) -> Outgoing:
+    def traffic(self, plan: Plan, seed: int) -> Any:
+        """What is sent; ``draw`` and ``everyone`` take from it."""
+        ...
+
+    def draw(self, source: Any, second: float) -> Outgoing:
         """The next record of the traffic."""
         ...
 
-    def everyone(self, source: Traffic) -> list[Outgoing]:
+    def everyone(self, source: Any) -> list[Outgoing]:
         """Rows that touch every piece of state."""
         ...
 
@@ -133,7 +137,7 @@ class Drive:
             TimeoutError: it did not drain.
         """
         stop = asyncio.Event()
-        source = Traffic(self.plan, self.seed)
+        source = self.subject.traffic(self.plan, self.seed)
         tending = asyncio.create_task(self.supervisor.run(stop))
         try:
             async with Sender(self.ground.bootstrap, self.subject.raw) as sender:
@@ -145,7 +149,7 @@ class Drive:
             await tending
             await asyncio.to_thread(self.supervisor.stop_all)
 
-    async def _phases(self, sender: Sender, source: Traffic) -> None:
+    async def _phases(self, sender: Sender, source: Any) -> None:
         times = self.times
 
         def draw(second: float) -> Outgoing:

@@ -7,10 +7,12 @@ from one uninterrupted replay of the mailbox topic through the same pure core; n
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from chaos.verify import Expected, Origin, Place, RawRecord
+from chaos.joining import Joiner, joins
+from chaos.verify import Expected, Joined, Origin, Place, RawRecord
 from driftline.config import Settings
 from driftline.decide.partition import MailboxPartition
 from harness.kafka_io import Admin, Read, read_all, read_each
@@ -32,12 +34,14 @@ class Stored:
     models: dict[str, str] = field(
         default_factory=dict
     )  # everything a model shows, as text that can be compared
+    joins: dict[str, Joined] = field(default_factory=dict)  # labels, by model
 
 
 @dataclass(slots=True)
 class Replayed:
-    """What one process that never stops makes of the mailbox."""
+    """What one process that never stops makes of the mailbox; ``joins`` is made by ``verify.Join``."""
 
+    joins: dict[str, Joined] = field(default_factory=dict)
     alerts: dict[str, object] = field(default_factory=dict)  # by id
     models: dict[str, str] = field(default_factory=dict)
     rows: int = 0
@@ -55,11 +59,14 @@ def partition_arguments(settings: Settings, topic_id: str) -> dict[str, object]:
     }
 
 
-async def expected(bootstrap: str, topic: str, models: frozenset[str]) -> Expected:
-    """What the raw topic says should be found; a record at a time, it may be larger than memory."""
-    found = Expected()
-    async for r in read_each(bootstrap, topic):
-        found.add(RawRecord(topic, r.partition, r.offset, r.timestamp, r.value), models)
+async def expected(
+    bootstrap: str, topics: Iterable[str], models: frozenset[str], *, labels: str = ""
+) -> Expected:
+    """What the raw topics say should be found; a record at a time, they may be larger than memory."""
+    found = Expected(labels)
+    for topic in topics:
+        async for r in read_each(bootstrap, topic):
+            found.add(RawRecord(topic, r.partition, r.offset, r.timestamp, r.value), models)
     return found
 
 
@@ -77,6 +84,7 @@ async def stored_state(bootstrap: str, settings: Settings, admin: Admin) -> Stor
         stored.next_offsets[partition] = opened.next_offset
         stored.watermarks[partition] = {(s.topic, s.partition): at for s, at in opened.watermarks.items()}
         stored.models |= shown(opened)
+        stored.joins |= joins(opened)
         for model, counts in opened.model_rows().items():
             rows = stored.rows.setdefault(model, {})
             for source, n in counts.items():
@@ -107,6 +115,7 @@ async def replay(bootstrap: str, settings: Settings, admin: Admin) -> Replayed:
     topic = settings.topics.name("mailbox")
     arguments = partition_arguments(settings, admin.topic_id(topic))
     partitions: dict[int, MailboxPartition] = {}
+    exact: dict[int, Joiner] = defaultdict(Joiner)
     replayed = Replayed()
     count = 0
     async for record in read_each(bootstrap, topic):
@@ -118,12 +127,16 @@ async def replay(bootstrap: str, settings: Settings, admin: Admin) -> Replayed:
             )
         partition = partitions[record.partition]
         replayed.rows += partition.apply(record.offset, record.timestamp, record.value or b"")
+        if settings.detection.labels is not None:
+            exact[record.partition].envelope(record.value or b"")
         count += 1
         if count % CUT_ENVELOPES == 0:
             replayed.alerts |= _taken(partition)
     for partition in partitions.values():
         replayed.alerts |= _taken(partition)
         replayed.models |= shown(partition)
+    for joiner in exact.values():
+        replayed.joins |= {model: join.joined for model, join in joiner.models.items()}
     return replayed
 
 

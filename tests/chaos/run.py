@@ -92,7 +92,9 @@ def report(drive: Drive, verdict: Verdict, moves: dict[str, list[float]], least:
 
 async def chaos(options: argparse.Namespace, base: Ground, folder: Path, plan: Plan) -> bool:
     """Driftline under faults."""
-    product = Product(base.bootstrap, base.address, folder, plan.models, options.seed)
+    product = Product(
+        base.bootstrap, base.address, folder, plan.models, options.seed, labelled=not options.no_labels
+    )
     await asyncio.to_thread(product.prepare)
     drive = assemble(options, base, folder, plan, product)
     tail = PositionTail(
@@ -199,6 +201,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--faults-min", type=int, help="fewer is a failure; by default one in 20 s")
     add("--workers", type=int, help="by default 2, and 3 with --faults all")
     add("--split", action="store_true", help="ingest and detect in processes of their own")
+    add("--no-labels", action="store_true", help="events alone")
     add("--control", action="store_true", help="the textbook Faust program instead, which has to fail")
     add("--rate", type=int, default=1_500, help="records a second")
     add("--compaction-seconds", type=float, default=20.0, help="trickle while the cleaner runs")

@@ -20,11 +20,12 @@ FLUSH_SECONDS_MAX: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One record of the raw topic; a client sends none with neither key nor value."""
+    """One record; a client sends none with neither key nor value."""
 
     partition: int
     key: bytes | None
     value: bytes | None
+    topic: str = ""  # "" for that of the sender
 
 
 class Sender:
@@ -69,7 +70,10 @@ class Sender:
             producer = self._producer or await self._connect()
             async with asyncio.timeout(SEND_SECONDS_MAX):
                 stored = await producer.send(
-                    self._topic, value=record.value, key=record.key, partition=record.partition
+                    record.topic or self._topic,
+                    value=record.value,
+                    key=record.key,
+                    partition=record.partition,
                 )
             stored.add_done_callback(self._settled)
         except (KafkaError, TimeoutError):

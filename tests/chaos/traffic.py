@@ -46,10 +46,14 @@ def make_plan(models: int, seconds: float, seed: int) -> Plan:
 
 
 class Traffic:
-    """Yields record values; ``row`` one good event, ``draw`` any record of the mix."""
+    """Yields record values; ``row`` one good event, ``draw`` any record of the mix.
 
-    def __init__(self, plan: Plan, seed: int) -> None:
+    ``predict`` gives the predicted class of a model's event by its id; without it there is a score only.
+    """
+
+    def __init__(self, plan: Plan, seed: int, predict: Callable[[str, str], str] | None = None) -> None:
         self._plan = plan
+        self._predict = predict
         self._dice = random.Random(seed + 1)
         self._number = 0
 
@@ -90,7 +94,10 @@ class Traffic:
             features[drifted] = self._dice.gauss(DRIFT_SD, 1.0)
         features["city"] = self._dice.choice(CITIES)
         event = {"id": f"e{self._number}", "model": model} | more
-        event |= {"features": features, "prediction": {"score": self._dice.random()}}
+        prediction: dict[str, object] = {"score": self._dice.random()}
+        if self._predict is not None:
+            prediction["class"] = self._predict(model, f"e{self._number}")
+        event |= {"features": features, "prediction": prediction}
         return json.dumps(event).encode()
 
     def drifted(self, model: str, second: float) -> str:

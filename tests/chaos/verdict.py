@@ -21,7 +21,10 @@ class Verdict:
     rejects: verify.Differences
     alerts: verify.Differences
     states: verify.Differences
+    joins: verify.Differences
+    joined: int  # labels that found their prediction, by an exact join of the mailbox
     alerts_due: Counter[str]
+    errors_due: int  # of them, that predictions got worse or better again
     stored: readback.Stored
     seconds: float
 
@@ -48,13 +51,18 @@ class Verdict:
     @property
     def clean(self) -> bool:
         """Whether nothing at all is wrong, the stored state and the codes of rejects included."""
-        parts = (self.rows, self.positions, self.rejects, self.alerts, self.states)
+        parts = (self.rows, self.positions, self.rejects, self.alerts, self.states, self.joins)
         return all(part.clean for part in parts)
 
     @property
     def empty(self) -> bool:
         """Whether there was nothing that could have been lost."""
-        return not self.alerts_due or not self.expected.accepted
+        return not self.alerts_due or not self.expected.accepted or (self.labelled and not self.joined)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels were sent."""
+        return bool(self.expected.labels)
 
     def details(self) -> None:
         """Print what was read and what is wrong."""
@@ -67,8 +75,8 @@ class Verdict:
         say(f"rejects by code {codes}")
         say(f"state topic: {stored.records} records left of {stored.offsets}")
         say(f"verified in {self.seconds:.1f} s")
-        say(f"alerts due {self.alerts_due.total()}: {dict(self.alerts_due)}")
-        for found in (self.rows, self.positions, self.rejects, self.alerts, self.states):
+        say(f"alerts due {self.alerts_due.total()}: {dict(self.alerts_due)}, {self.errors_due} on errors")
+        for found in (self.rows, self.positions, self.rejects, self.alerts, self.states, self.joins):
             for example in found.examples:
                 say(f"  {example[:400]}")
         say(f"models whose stored state is not the replay's {self.states.lost + self.states.different}")
@@ -80,6 +88,9 @@ class Verdict:
         say(f"rows counted twice {self.rows_twice}")
         say(f"alerts lost {self.alerts_lost}")
         say(f"alerts twice {self.alerts_twice}")
+        if self.labelled:
+            off = self.joins.lost + self.joins.different
+            say(f"labels joined {self.joined}: {off} off, {self.joins.twice} twice")
         if not self.clean:
             return
         for what, count in (("rows", self.expected.records), ("alerts", self.alerts_due.total())):
@@ -91,10 +102,11 @@ class Verdict:
 async def judge(product: Product) -> Verdict:
     """Read topics and state; compare."""
     begin = time.monotonic()
-    bootstrap, raw = product.bootstrap, product.raw
-    expected = await readback.expected(bootstrap, raw, frozenset(product.models))
+    bootstrap, raws = product.bootstrap, product.raws
+    labels = product.labels if product.labelled else ""
+    expected = await readback.expected(bootstrap, raws, frozenset(product.models), labels=labels)
     stored = await readback.stored_state(bootstrap, product.settings, product.admin)
-    ends = {(raw, p): end for p, end in product.admin.ends(raw).items()}
+    ends = {(raw, p): end for raw in raws for p, end in product.admin.ends(raw).items()}
     watermarks = {p: stored.watermarks.get(p, {}) for p in range(MAILBOX_PARTITIONS)}
     replayed = await readback.replay(bootstrap, product.settings, product.admin)
     rejects = await readback.stored_rejects(bootstrap, product.topic("rejects"))
@@ -107,7 +119,13 @@ async def judge(product: Product) -> Verdict:
         rejects=verify.compare_rejects(expected.rejects, rejects),
         alerts=verify.compare_alerts(replayed.alerts, alerts),
         states=verify.compare_states(replayed.models, stored.models),
+        joins=verify.compare_joins(replayed.joins, stored.joins),
+        joined=sum(joined.confusion.total() for joined in replayed.joins.values()),
         alerts_due=Counter(due),
+        errors_due=sum(
+            isinstance(data, dict) and data.get("signal_kind") == "performance"
+            for data in replayed.alerts.values()
+        ),
         stored=stored,
         seconds=time.monotonic() - begin,
     )

@@ -63,13 +63,22 @@ class DuplicateKeyError(ValueError):
     """An object names a key twice."""
 
 
-def fate_of(record: RawRecord, models: frozenset[str]) -> Fate:
+def fate_of(record: RawRecord, models: frozenset[str], *, label: bool = False) -> Fate:
     """What must become of ``record`` when ``models`` are the ones that may be named."""
     if record.value is None:
         return Fate(Kind.FILTERED)
     fate, time = _value_fate(record.value, models)
     code = _time_code(time, record.timestamp) if fate.kind is Kind.ACCEPTED else ""
+    if not code and label and fate.kind is Kind.ACCEPTED:
+        code = _label_code(json.loads(record.value))
     return Fate(Kind.REJECTED, code) if code else fate
+
+
+def _label_code(label: Mapping[str, Any]) -> str:
+    """What is wrong with a record that would do as an event; those of the run never carry a prediction."""
+    if not isinstance(label.get("label"), str):
+        return "label_invalid"
+    return "" if isinstance(label.get("id"), str) else "id_missing"
 
 
 @lru_cache(maxsize=VALUES_MAX)
@@ -140,6 +149,7 @@ def _time_code(time: Any, timestamp: int) -> str:
 class Expected:
     """What the raw topics say should be found."""
 
+    labels: str = ""  # the topic whose records are labels
     records: int = 0
     filtered: int = 0
     rows: dict[Place, Counter[str]] = field(
@@ -150,7 +160,7 @@ class Expected:
     def add(self, record: RawRecord, models: frozenset[str]) -> None:
         """Judge one raw record; each is handed in once."""
         self.records += 1
-        fate = fate_of(record, models)
+        fate = fate_of(record, models, label=record.topic == self.labels)
         if fate.kind is Kind.ACCEPTED:
             self.rows[record.topic, record.partition][fate.detail] += 1
         elif fate.kind is Kind.REJECTED:
@@ -264,6 +274,53 @@ def compare_positions(
                 found.note(
                     f"mailbox partition {partition} knows {place} up to {mark}, its log ends at {end - 1}"
                 )
+    return found
+
+
+@dataclass(slots=True)
+class Joined:
+    """Labels of a model: (predicted, true) -> matches, and the labels that were one too many, by name."""
+
+    confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
+    repeats: Counter[str] = field(default_factory=Counter)
+
+
+class Join:
+    """Joins a model's rows in the order of the mailbox with plain dictionaries; the first label wins."""
+
+    def __init__(self) -> None:
+        self.joined = Joined()
+        self._predicted: dict[int, str] = {}
+        self._true: dict[int, str] = {}
+
+    def event(self, key: int, predicted: str) -> None:
+        """A prediction; the same id never comes twice."""
+        self._predicted[key] = predicted
+        if key in self._true:
+            self.joined.confusion[predicted, self._true[key]] += 1
+
+    def label(self, key: int, true: str) -> None:
+        """A label."""
+        if key in self._true:
+            same = self._true[key] == true
+            self.joined.repeats["duplicates" if same else "conflicts"] += 1
+            return
+        self._true[key] = true
+        if key in self._predicted:
+            self.joined.confusion[self._predicted[key], true] += 1
+
+
+def compare_joins(due: Mapping[str, Joined], stored: Mapping[str, Joined]) -> Differences:
+    """Confusion counts and repeats of each model: of an exact join of the mailbox, of the stored state."""
+    found = Differences()
+    for model in sorted(due.keys() | stored.keys()):
+        want, have = due.get(model, Joined()), stored.get(model, Joined())
+        missing, extra = want.confusion - have.confusion, have.confusion - want.confusion
+        found.lost += missing.total()
+        found.twice += extra.total()
+        found.different += want.repeats != have.repeats
+        if missing or extra or want.repeats != have.repeats:
+            found.note(f"labels of {model}: {have} in the state, {want} from the mailbox")
     return found
 
 

@@ -23,5 +23,7 @@ def test_faults_lose_nothing(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     zeros = {"rows lost 0", "rows counted twice 0", "alerts lost 0", "alerts twice 0"}
     assert zeros <= set(lines), done.stdout
+    joined = [found for line in lines if (found := re.match(r"labels joined (\d+): 0 off, 0 twice", line))]
+    assert int(joined[0][1]) > 5_000, done.stdout
     faults = [int(found[1]) for line in lines if (found := re.match(r"faults (\d+): ", line))]
     assert faults[0] >= 2, done.stdout

@@ -10,20 +10,21 @@ import json
 from collections import Counter
 
 from chaos import verify
+from chaos.joining import Joiner, joins
 from driftline.decide.partition import MailboxPartition
 from driftline.stream.agent import mailbox_partitions
+from simulation.broker import Log
 from simulation.invariants import Monitor
-from simulation.plan import RAW
 from simulation.traffic import Traffic
 from simulation.world import World
 
 
 def lag(world: World, monitor: Monitor) -> str:
     """What is still to be done, "" when nothing is."""
-    for log in world.broker.topics[RAW]:
-        committed = world.ingest.offsets.get((RAW, log.partition))
+    for log in raw_logs(world):
+        committed = world.ingest.offsets.get((log.topic, log.partition))
         if committed is None or committed < log.stable:
-            return f"{RAW}/{log.partition} is committed up to {committed} of {log.stable}"
+            return f"{log.topic}/{log.partition} is committed up to {committed} of {log.stable}"
     for shadow in monitor.shadows:
         if shadow.partition.next_offset < shadow.log.end:
             p = shadow.log.partition
@@ -31,22 +32,36 @@ def lag(world: World, monitor: Monitor) -> str:
     return ""
 
 
+def raw_logs(world: World) -> list[Log]:
+    """Every partition of the raw topics."""
+    return [log for topic in world.plan.raws for log in world.broker.topics[topic]]
+
+
 def judge(world: World, monitor: Monitor, traffic: Traffic) -> None:
     """Compare the end of a drained run with the raw topics; reports to the monitor."""
     models: dict[str, dict[verify.Place, int]] = {}
     watermarks: dict[int, dict[verify.Place, int]] = {}
     lost = 0
+    due, found = dict[str, verify.Joined](), dict[str, verify.Joined]()
     for p in range(len(monitor.shadows)):
         stored = _restored(world, monitor, p)
-        watermarks[p] = {(s.topic, s.partition): hi for s, hi in stored.watermarks.items() if s.topic == RAW}
+        raws = {s: hi for s, hi in stored.watermarks.items() if s.topic in world.plan.raws}
+        watermarks[p] = {(s.topic, s.partition): hi for s, hi in raws.items()}
         lost = max(lost, stored.position.lost)
         for model, counts in stored.model_rows().items():
             rows = models.setdefault(model, {})
             for source, n in counts.items():
                 rows[source.topic, source.partition] = rows.get((source.topic, source.partition), 0) + n
+        if world.plan.labelled:
+            exact = Joiner()
+            for record in monitor.shadows[p].log.history:
+                exact.envelope(record.value or b"")
+            due |= {model: join.joined for model, join in exact.models.items()}
+            found |= joins(stored)
+    _report(monitor, "labels", verify.compare_joins(due, found))
     expected = traffic.expected(monitor.first)
     _report(monitor, "rows", verify.compare_rows(expected.rows, models))
-    ends = {(RAW, log.partition): log.stable for log in world.broker.topics[RAW]}
+    ends = {(log.topic, log.partition): log.stable for log in raw_logs(world)}
     _report(monitor, "positions", verify.compare_positions(ends, watermarks))
     rejects = [json.loads(r.value or b"") for log in world.broker.topics[world.rejects] for r in log.history]
     origins = [

@@ -15,6 +15,8 @@ from driftline.config import Settings
 from driftline.errors import ExitCode
 
 RAW: Final = "raw.events"
+LABELS: Final = "raw.labels"
+LABELLED_RATIO: Final = 0.4  # of the seeds
 TRAFFIC_SECONDS: Final = 32.0
 
 # Faults that a deployment must survive, with their weights.
@@ -56,7 +58,13 @@ class Plan:
     faults: tuple[Fault, ...]
     stop: Fault | None  # after this one the deployment has to stop
     promotions: tuple[tuple[float, str], ...]  # baselines that come as commands: when and for which model
+    labelled: bool  # a second raw topic, of labels
     calm: bool  # nothing but orderly stops and rebalances: no process may end by itself
+
+    @property
+    def raws(self) -> tuple[str, ...]:
+        """The raw topics."""
+        return (RAW, LABELS) if self.labelled else (RAW,)
 
 
 def make_plan(seed: int) -> Plan:
@@ -99,6 +107,12 @@ def make_plan(seed: int) -> Plan:
             "take_over_timeout_seconds": 30,
         },
     }
+    labelled = (
+        random.Random(f"labels {seed}").random() < LABELLED_RATIO
+    )  # its own dice: plans stay as they were
+    if labelled:
+        values["inputs"].append({"topic": LABELS, "kind": "labels", "start": "earliest"})
+        values["detection"]["labels"] = {"window_rows": 100, "reference_rows": 500, "max_pending": 10_000}
     return Plan(
         seed=seed,
         settings=Settings(**values),
@@ -111,5 +125,6 @@ def make_plan(seed: int) -> Plan:
         promotions=tuple(
             (dice.uniform(0.5, 25.0), dice.choice(models)) for _ in range(dice.choice((0, 0, 1, 2)))
         ),
+        labelled=labelled,
         calm=calm,
     )

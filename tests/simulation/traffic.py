@@ -15,7 +15,7 @@ from chaos.verify import Expected
 from driftline.detect.reference import RawColumn, build_reference, to_json
 from driftline.records import ColumnKind, Tag
 from simulation.broker import Log, Txn
-from simulation.plan import RAW, TRAFFIC_SECONDS
+from simulation.plan import LABELS, RAW, TRAFFIC_SECONDS
 from simulation.world import World
 
 STEP_SECONDS: Final = 0.25
@@ -36,6 +36,8 @@ CYCLE_ROWS: Final = 430
 DRIFT_ROWS: Final = 30
 FEATURES: Final = {"x": 40, "y": 250}  # name -> first drifted row of a cycle
 LEARN_ROWS: Final = 500
+CLASSES: Final = ("no", "yes")
+LABEL_SECONDS: Final = 1.5  # after the event, on average
 LATE_MS_MAX: Final = 600_000
 BASELINE_ROWS: Final = 600
 
@@ -65,6 +67,7 @@ class Traffic:
     def __init__(self, world: World, seed: int) -> None:
         self._world = world
         self._dice = random.Random(seed)
+        self._label_dice = random.Random(seed + 1)
         self._sent = dict.fromkeys(world.plan.models, 0)
         self._fates: list[tuple[Log, int, str, str, Txn | None]] = []
         self._first: list[Log] = world.broker.topics[RAW]
@@ -110,6 +113,8 @@ class Traffic:
         else:
             model = self._dice.choice(self._world.plan.models)
             value, fate = self._value(model), ("accepted", model)
+            if self._world.plan.labelled:
+                self._label_later(model)
         record = self._world.broker.append(log, None, value, txn=txn)
         self._fates.append((log, record.offset, *fate, txn))
 
@@ -125,7 +130,26 @@ class Traffic:
             features.append(f'"{name}": {dice.gauss(5.0 if drifted else 0.0, 1.0)!r}')
         features.append(f'"k": "{dice.choice("abc")}"')
         body = ", ".join(features)
-        return f'{{"id": "{model}-{n}", "model": "{model}", "time": {now}, "features": {{{body}}}}}'.encode()
+        event = f'"id": "{model}-{n}", "model": "{model}", "time": {now}, "features": {{{body}}}'
+        if self._world.plan.labelled:
+            event += f', "prediction": "{self._label_dice.choice(CLASSES)}"'
+        return f"{{{event}}}".encode()
+
+    def _label_later(self, model: str) -> None:
+        """What turned out to be true of the event just made: a while later, maybe twice, never, or broken."""
+        dice, event = self._label_dice, f"{model}-{self._sent[model]}"
+        for _ in range(dice.choice((0, 1, 1, 1, 2))):
+            body = f'{{"id": "{event}", "model": "{model}", "label": "{dice.choice(CLASSES)}"}}'
+            if dice.random() < BROKEN_RATIO:
+                body = f'{{"model": "{model}", "label": "yes"}}'
+            at = dice.expovariate(1.0 / LABEL_SECONDS)
+            self._world.loop.outside(at, lambda body=body: self._send_label(model, body.encode()))  # type: ignore[misc]
+
+    def _send_label(self, model: str, value: bytes) -> None:
+        log = self._label_dice.choice(self._world.broker.topics[LABELS])
+        fate = ("accepted", model) if b'"id"' in value else ("rejected", "id_missing")
+        record = self._world.broker.append(log, None, value)
+        self._fates.append((log, record.offset, *fate, None))
 
     def expected(self, first: dict[tuple[str, int], int]) -> Expected:
         """What must have become of the rows from ``first`` on, by raw partition."""

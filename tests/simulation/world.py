@@ -23,7 +23,7 @@ from simulation.flow import Flow
 from simulation.groups import TICK_SECONDS, Group
 from simulation.loop import Process, VirtualLoop, unexpected
 from simulation.network import Network
-from simulation.plan import RAW, Plan
+from simulation.plan import Plan
 
 STOP_SECONDS_MAX: Final = 28.0  # as in ``app``: then the process is ended
 RESTART_SECONDS: Final = (0.2, 4.0)  # what a supervisor takes
@@ -51,7 +51,8 @@ class World:
         topics = self.settings.topics
         self.mailbox, self.state = topics.name("mailbox"), topics.name("state")
         self.alerts, self.rejects = topics.name("alerts"), topics.name("rejects")
-        self.broker.create(RAW, plan.raw_partitions)
+        for name in plan.raws:
+            self.broker.create(name, plan.raw_partitions)
         for name in (self.mailbox, self.state):
             self.broker.create(name, topics.mailbox_partitions)
         for role in OUTPUTS:
@@ -64,7 +65,7 @@ class World:
                 uniform=self.dice.uniform, session=session, rebalance=max(session, 10.0),
             )  # fmt: skip
 
-        self.ingest = group("ingest", RAW, topics.name("commands"))
+        self.ingest = group("ingest", *plan.raws, topics.name("commands"))
         self.detect = group("detect", self.mailbox)
         self.workers = [Worker(self, number) for number in range(plan.workers)]
 

@@ -22,7 +22,7 @@ from kafka.errors import KafkaError
 from chaos import verify
 from chaos.deployment import RAW_PARTITIONS, SESSION_SECONDS
 from chaos.sending import Outgoing
-from chaos.traffic import Traffic
+from chaos.traffic import Plan, Traffic
 from harness.kafka_io import Admin, read_all
 from harness.workers import Worker
 
@@ -75,6 +75,10 @@ class Textbook:
             return self.admin.caught_up(APP, self.raw)
         except KafkaError:
             return False
+
+    def traffic(self, plan: Plan, seed: int) -> Traffic:
+        """What is sent to it: it knows no labels."""
+        return Traffic(plan, seed)
 
     def draw(self, source: Traffic, second: float) -> Outgoing:
         """A good row, in the partition of its model."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
-from chaos import traffic, verify
+from chaos import traffic, truths, verify
 
 NOW = 1_764_000_000_000
 
@@ -39,6 +40,40 @@ def test_the_mix_has_all_kinds() -> None:
     assert found[verify.Kind.ACCEPTED, ""] > 19_000
     assert found[verify.Kind.FILTERED, ""] > 50
     assert found[verify.Kind.REJECTED, "too_large"] >= 1
+
+
+def test_labels_come_late_early_twice_and_broken() -> None:
+    """Both topics get records; labels of each kind are there, some before their event."""
+    plan = traffic.make_plan(4, 60, 3)
+    source = truths.LabelledTraffic(plan, 3)
+    sent = [source.draw(i / 1000, NOW) for i in range(30_000)]
+    labels = [
+        verify.RawRecord("labels", 0, i, NOW, value)
+        for i, (topic, value) in enumerate(sent)
+        if topic == "labels"
+    ]
+    codes = Counter(verify.fate_of(r, frozenset(plan.models), label=True).detail for r in labels)
+    assert {"id_missing", "label_invalid", "model_missing", "model_unknown", "syntax"} <= set(codes)
+    join = verify.Join()
+    before = 0
+    predicted: set[int] = set()
+    for topic, value in sent:
+        fate = verify.fate_of(
+            verify.RawRecord("raw", 0, 0, NOW, value), frozenset(plan.models), label=topic == "labels"
+        )
+        if value is None or fate.kind is not verify.Kind.ACCEPTED:
+            continue
+        row = json.loads(value)
+        key = int(row["id"][1:])
+        if topic == "events":
+            join.event(key, row["prediction"]["class"])
+            predicted.add(key)
+        else:
+            join.label(key, row["label"])
+            before += key not in predicted
+    assert join.joined.confusion.total() > 10_000
+    assert min(join.joined.repeats.values()) > 300
+    assert before > 300
 
 
 def test_half_of_the_models_fall_quiet_in_the_first_third() -> None:

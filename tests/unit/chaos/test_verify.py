@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,46 @@ NESTED = b'{"model": "a", "features": ' + b'{"x": ' * 9 + b"1" + b"}" * 9 + b"}"
 def test_fate(value: bytes | None, fate: Fate) -> None:
     """Each kind of record has the fate the design gives it."""
     assert verify.fate_of(record(value), MODELS) == fate
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"id": "e1", "label": "yes"}, ""),
+        ({"label": "yes"}, "id_missing"),
+        ({"id": "e1"}, "label_invalid"),
+        ({"id": "e1", "label": None}, "label_invalid"),
+        ({"id": "e1", "label": "yes", "time": "noon"}, "time_invalid"),
+    ],
+)
+def test_fate_of_a_label(more: dict[str, Any], code: str) -> None:
+    """A label needs what any record needs, then a label, then an id."""
+    fate = Fate(Kind.REJECTED, code) if code else Fate(Kind.ACCEPTED, "a")
+    assert verify.fate_of(record(event(**more)), MODELS, label=True) == fate
+
+
+def test_the_exact_join_takes_the_first_label() -> None:
+    """Either may come first; a second label changes nothing and is counted by what it says."""
+    join = verify.Join()
+    join.label(1, "yes")
+    join.event(1, "no")
+    join.event(2, "yes")
+    for true in ("yes", "yes", "no"):
+        join.label(2, true)
+    join.label(3, "yes")
+    assert join.joined.confusion == Counter({("no", "yes"): 1, ("yes", "yes"): 1})
+    assert join.joined.repeats == Counter({"duplicates": 1, "conflicts": 1})
+
+
+def test_a_lost_and_a_doubled_match_are_found() -> None:
+    """Cells that are short are lost, cells that have more are twice, repeats have to agree."""
+    due = {"a": verify.Joined(Counter({("no", "no"): 3, ("no", "yes"): 2}), Counter(duplicates=1))}
+    same = {"a": verify.Joined(Counter({("no", "no"): 3, ("no", "yes"): 2}), Counter(duplicates=1))}
+    off = {"a": verify.Joined(Counter({("no", "no"): 2, ("no", "yes"): 3}), Counter(duplicates=2))}
+    assert verify.compare_joins(due, same).clean
+    found = verify.compare_joins(due, off)
+    assert (found.lost, found.twice, found.different, len(found.examples)) == (1, 1, 1, 1)
+    assert verify.compare_joins(due, {}).lost == 5
 
 
 def test_expected_rows_conserve() -> None:
