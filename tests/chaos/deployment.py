@@ -107,6 +107,18 @@ class Product:
         """Both groups committed everything there is."""
         return self.ingested() and self._caught_up("detect", self.topic("mailbox"))
 
+    def left(self) -> str:
+        """What is still to be done, for people: positions that were not committed, by partition."""
+        found = []
+        for role, topic in (*(("ingest", raw) for raw in self.raws), ("detect", self.topic("mailbox"))):
+            done = self.admin.committed(self.settings.group_id(role))  # type: ignore[arg-type]
+            found += [
+                f"{topic}/{p} {done.get((topic, p))} of {end}"
+                for p, end in self.admin.ends(topic).items()
+                if done.get((topic, p), 0) < end
+            ]
+        return ", ".join(found)
+
     def _caught_up(self, role: Any, topic: str) -> bool:
         try:
             return self.admin.caught_up(self.settings.group_id(role), topic)

@@ -45,6 +45,10 @@ class Subject(Protocol):
         """Everything on the raw topic was worked off and committed."""
         ...
 
+    def left(self) -> str:
+        """What is still to be done, for people."""
+        ...
+
     def traffic(self, plan: Plan, seed: int) -> Any:
         """What is sent; ``draw`` and ``everyone`` take from it."""
         ...
@@ -128,7 +132,10 @@ class Drive:
         return len(running) == len(self.supervisor.slots) and self.subject.started(running)
 
     async def _drain(self) -> None:
-        self.drains.append(await until(self.subject.drained, DRAIN_SECONDS_MAX))
+        try:
+            self.drains.append(await until(self.subject.drained, DRAIN_SECONDS_MAX))
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; left: {self.subject.left()}") from None
 
     async def run(self) -> None:
         """Faults under traffic, drain, compaction, kill all, restart, every piece of state again, drain.

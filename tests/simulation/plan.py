@@ -108,8 +108,8 @@ def make_plan(seed: int) -> Plan:
         },
     }
     labelled = (
-        random.Random(f"labels {seed}").random() < LABELLED_RATIO
-    )  # its own dice: plans stay as they were
+        random.Random(f"with labels {seed}").random() < LABELLED_RATIO
+    )  # dice of its own: it changes no other plan
     if labelled:
         values["inputs"].append({"topic": LABELS, "kind": "labels", "start": "earliest"})
         values["detection"]["labels"] = {"window_rows": 100, "reference_rows": 500, "max_pending": 10_000}

@@ -221,7 +221,7 @@ class Owner:
         seconds = self._settings.checkpoint.take_over_timeout_seconds
         try:
             async with asyncio.timeout(seconds), self._lock:
-                await self._take_over(mailbox, assigned)
+                behind = await self._take_over(mailbox, assigned)
         except TimeoutError:
             self._end(
                 FatalError(
@@ -235,8 +235,12 @@ class Owner:
         except Exception as error:
             log.exception("take-over failed")
             self._end(FatalError(ExitCode.TAKE_OVER, f"take-over failed: {type(error).__name__}: {error}."))
+        else:
+            if behind:  # the former owner stored but did not commit: lag would show until new rows come
+                await mailbox.commit(behind)
 
-    async def _take_over(self, mailbox: Mailbox, assigned: frozenset[int]) -> None:
+    async def _take_over(self, mailbox: Mailbox, assigned: frozenset[int]) -> dict[int, int]:
+        """Returns the positions that the state has and the group has not."""
         generation, epoch = mailbox.generation(), self._epoch
         if generation != self.generation or frozenset(self.owned) != assigned:
             await self.revoke("left over")  # nothing, after an orderly revoke
@@ -244,7 +248,7 @@ class Owner:
         elif self.owned:
             # Again in one generation: a second producer would fence our own first one. Only seek.
             await mailbox.seek({p: owned.partition.next_offset for p, owned in self.owned.items()})
-            return
+            return {}
         began = self._clock()
         new: dict[int, Checkpointer] = {}
         committers = {p: self._committer(self._settings, p, self._clients) for p in sorted(assigned)}
@@ -260,12 +264,12 @@ class Owner:
                 new[p] = self._checkpointer(p, partition, committer, mailbox)
             if (generation, epoch) != (mailbox.generation(), self._epoch):
                 log.info("take-over overtaken by a rebalance")
-                return
+                return {}
             offsets = {p: checkpointer.partition.next_offset for p, checkpointer in new.items()}
             await mailbox.seek(offsets)
             if (generation, epoch) != (mailbox.generation(), self._epoch):
                 log.info("take-over overtaken by a rebalance")
-                return
+                return {}
             self.generation, self.owned = generation, new
         finally:
             if self.owned is not new:
@@ -287,6 +291,7 @@ class Owner:
                 "seconds": round(self._clock() - began, 2),
             },
         )
+        return {p: offset for p, offset in offsets.items() if stored[p].rows and offset > (committed[p] or 0)}
 
     def _checkpointer(
         self, number: int, partition: Partition, committer: Committer, mailbox: Mailbox

@@ -76,6 +76,10 @@ class Textbook:
         except KafkaError:
             return False
 
+    def left(self) -> str:
+        """What is still to be done, for people."""
+        return f"{self.admin.lag(APP, self.raw)} rows"
+
     def traffic(self, plan: Plan, seed: int) -> Traffic:
         """What is sent to it: it knows no labels."""
         return Traffic(plan, seed)

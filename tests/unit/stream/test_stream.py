@@ -211,6 +211,15 @@ def test_take_over_fences_restores_and_seeks_to_the_state(world: World) -> None:
     assert world.codes() == []
 
 
+def test_a_take_over_commits_what_the_former_owner_only_stored(world: World) -> None:
+    """Killed between transaction and commit: without new rows the group would show a lag for ever."""
+    world.rows |= {0: {b"n|0": b"7"}, 1: {b"n|0": b"4"}}
+    world.committed |= {0: 5, 1: 4}
+    run(world.take_over(0, 1))
+    assert world.committed == {0: 7, 1: 4}
+    assert world.codes() == []
+
+
 def test_a_new_partition_begins_where_the_log_begins(world: World) -> None:
     """Nothing stored, nothing committed."""
     world.log_start = 3
