@@ -29,7 +29,7 @@ def alert(
     state = "resolved" if event == "resolved" else "open"
     name = "\x1f".join((model, signal, str(episode), state, str(sequence)))
     own = {
-        "id": str(uuid.uuid5(NAMESPACE, name)),
+        "id": str(uuid.uuid5(NAMESPACE, repr(name))),
         "type": f"driftline.alert.{event}",
         "model": model,
         "signal": signal,

@@ -16,6 +16,7 @@ from driftline.publish.text import printable
 
 TEXT_CHARS_MAX: Final = 3_000  # Slack's own limit of a text object
 NAME_CHARS_MAX: Final = 140
+_ENTITY_BEGUN: Final = re.compile(r"&[a-z]{0,3}\Z")
 _LINK: Final = re.compile(r"https?://[^\s<>|\"&]+", re.ASCII)
 
 
@@ -59,7 +60,7 @@ def message(notice: Notice) -> dict[str, Any]:
     if _LINK.fullmatch(notice.runbook):
         elements.append({"type": "mrkdwn", "text": f"<{notice.runbook}|Runbook>"})
     return {
-        "text": f"{head}: {said}"[:TEXT_CHARS_MAX],  # of the notification, and where blocks are not known
+        "text": _cut(f"{head}: {said}"),  # of the notification, and where blocks are not known
         "mrkdwn": False,
         "unfurl_links": False,
         "unfurl_media": False,
@@ -80,4 +81,9 @@ def escape(text: str) -> str:
 
 
 def _plain(text: str) -> dict[str, Any]:
-    return {"type": "plain_text", "text": escape(text)[:TEXT_CHARS_MAX], "emoji": False}
+    return {"type": "plain_text", "text": _cut(escape(text)), "emoji": False}
+
+
+def _cut(escaped: str) -> str:
+    """Not longer than Slack takes, and no entity cut in two."""
+    return escaped if len(escaped) <= TEXT_CHARS_MAX else _ENTITY_BEGUN.sub("", escaped[:TEXT_CHARS_MAX])
