@@ -81,6 +81,7 @@ class Courier:
         self._stopping = False
         self._problem: BaseException | None = None
         self._remind_at = 0.0
+        self._missed = 0  # rounds of reminders that failed since one did not
         self.ready = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -265,6 +266,8 @@ class Courier:
             answer = await self._post.send(request, self._target.timeout_seconds)
             if not answer.delivered:
                 verdict = judge(answer, 0, 0, now, self._coin())
+                self._missed += 1
+                self._failing(self._missed)
                 self._metrics.add(
                     "driftline_notification_failures_total", target=self._name, reason=verdict.failure
                 )
@@ -274,6 +277,9 @@ class Courier:
                     extra={"target": self._name, "status": answer.status, "detail": answer.detail},
                 )
                 return
+        if self._missed:
+            self._missed = 0
+            self._failing(0)
 
     def _skipped(self, why: Skip) -> None:
         self._metrics.add("driftline_notifications_skipped_total", target=self._name, reason=why.value)
