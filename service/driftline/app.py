@@ -83,6 +83,20 @@ def die(error: FatalError) -> NoReturn:
     os._exit(int(error.code))
 
 
+@contextlib.contextmanager
+def failures_end_it() -> Iterator[None]:
+    """Inside, what nobody can mend ends the process; what an operator can is raised."""
+    try:
+        yield
+    except FatalError as error:
+        die(error)
+    except DriftlineError:
+        raise
+    except Exception as error:
+        log.exception("unexpected error")
+        die(FatalError(ExitCode.STALLED, f"{type(error).__name__}: {error}."))
+
+
 def _flush() -> None:
     for handler in logging.getLogger().handlers:
         with contextlib.suppress(Exception):
@@ -155,14 +169,8 @@ class Service:
     async def _work(self, stop: asyncio.Event) -> None:
         gauge = asyncio.create_task(self._show_ready())
         try:
-            await asyncio.gather(*(stage.run(stop) for stage in self._stages))
-        except FatalError as error:
-            die(error)
-        except DriftlineError:
-            raise
-        except Exception as error:
-            log.exception("unexpected error")
-            die(FatalError(ExitCode.STALLED, f"{type(error).__name__}: {error}."))
+            with failures_end_it():
+                await asyncio.gather(*(stage.run(stop) for stage in self._stages))
         finally:
             gauge.cancel()
 

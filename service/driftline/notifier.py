@@ -16,10 +16,10 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from driftline import topics
-from driftline.app import die, stop_signals, wait_for_topics
+from driftline.app import die, failures_end_it, stop_signals, wait_for_topics
 from driftline.clients import Clients
 from driftline.config import Settings
-from driftline.errors import DriftlineError, ExitCode, FatalError, OperatorError
+from driftline.errors import OperatorError
 from driftline.publish import http
 from driftline.publish.metrics import Metrics
 from driftline.publish.notify.alertmanager import Alertmanager
@@ -147,15 +147,9 @@ async def _tell(
         ]
         gauge = asyncio.create_task(_show_ready(metrics, couriers))
         try:
-            await producer.start()
-            await asyncio.gather(*(courier.run(stop) for courier in couriers))
-        except FatalError as error:
-            die(error)
-        except DriftlineError:
-            raise
-        except Exception as error:
-            log.exception("unexpected error")
-            die(FatalError(ExitCode.STALLED, f"{type(error).__name__}: {error}."))
+            with failures_end_it():
+                await producer.start()
+                await asyncio.gather(*(courier.run(stop) for courier in couriers))
         finally:
             gauge.cancel()
 

@@ -82,6 +82,27 @@ class Channel(Protocol):
         ...
 
 
+class ToldOnce:
+    """The part of a ``Channel`` whose target needs no reminder."""
+
+    __slots__ = ()
+
+    @property
+    def keeps_open(self) -> bool:
+        """It is told once."""
+        return False
+
+    def remember(self, notice: Notice) -> dict[str, Any]:
+        """Nothing has to be said again."""
+        del notice
+        return {}
+
+    def remind(self, known: list[Mapping[str, Any]], now: float) -> list[Request]:
+        """It is told once."""
+        del known, now
+        return []
+
+
 def read(value: bytes | None) -> Notice | None:
     """The alert in a record's value; None when it is no alert as ``schemas/alert.v1.json`` has it."""
     try:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from driftline.publish.notify.notice import Notice, Request, body
+from driftline.publish.notify.notice import Notice, Request, ToldOnce, body
 from driftline.publish.text import printable
 
 TEXT_CHARS_MAX: Final = 3_000  # Slack's own limit of a text object
@@ -21,30 +21,15 @@ _LINK: Final = re.compile(r"https?://[^\s<>|\"&]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Slack:
+class Slack(ToldOnce):
     """A channel behind an incoming webhook; the URL is its password."""
 
     url: str
-
-    @property
-    def keeps_open(self) -> bool:
-        """It is told once."""
-        return False
 
     def tell(self, notice: Notice, known: Mapping[str, Any] | None, now: float) -> Request:
         """The message."""
         del known, now
         return Request(self.url, {"Content-Type": "application/json; charset=utf-8"}, body(message(notice)))
-
-    def remember(self, notice: Notice) -> dict[str, Any]:
-        """Nothing has to be said again."""
-        del notice
-        return {}
-
-    def remind(self, known: list[Mapping[str, Any]], now: float) -> list[Request]:
-        """It is told once."""
-        del known, now
-        return []
 
 
 def message(notice: Notice) -> dict[str, Any]:

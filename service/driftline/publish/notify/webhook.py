@@ -15,22 +15,17 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from driftline.publish.alerts import CONTENT_TYPE, SPEC_VERSION
-from driftline.publish.notify.notice import Notice, Request, body
+from driftline.publish.notify.notice import Notice, Request, ToldOnce, body
 
 
 @dataclass(frozen=True, slots=True)
-class Webhook:
+class Webhook(ToldOnce):
     """A webhook; with several ``keys`` each signs, so that one can be replaced while the other is in use."""
 
     url: str
     format: Literal["cloudevents", "alert"] = "cloudevents"
     keys: Sequence[bytes] = ()
     token: str | None = None
-
-    @property
-    def keeps_open(self) -> bool:
-        """It is told once."""
-        return False
 
     def tell(self, notice: Notice, known: Mapping[str, Any] | None, now: float) -> Request:
         """The signed request."""
@@ -46,16 +41,6 @@ class Webhook:
         if self.keys:
             headers["webhook-signature"] = signature(self.keys, notice.id, int(now), content)
         return Request(self.url, headers | authorization(self.token), content)
-
-    def remember(self, notice: Notice) -> dict[str, Any]:
-        """Nothing has to be said again."""
-        del notice
-        return {}
-
-    def remind(self, known: list[Mapping[str, Any]], now: float) -> list[Request]:
-        """It is told once."""
-        del known, now
-        return []
 
 
 def cloud_event(notice: Notice) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from driftline.publish.notify.webhook import Webhook
 from harness.notices import alert
 
 KEYS = (bytes(range(32)), bytes(range(32, 64)))
-NOW = datetime.now(tz=UTC).timestamp()  # the independent verifier compares with its clock
+NOW = 1_795_946_400.0  # 2026-11-29T10:00:00Z
 HOSTILE = (
     "<!channel> <https://evil.example|click> *bold* _it_ ~x~ `code` & \"quoted\" 'single' </script>"
     "\r\nX-Injected: yes\x00\x1b[31m\u202egnp.exe \ud800 :fire: @here {{ .Values }}"
@@ -58,14 +58,16 @@ def test_hostile_names_stay_text(channel: Channel) -> None:
 
 def test_an_independent_implementation_accepts_the_signature() -> None:
     """Of either secret, so that one can be replaced; a changed body, id or time is refused."""
-    request = Webhook("https://a.example", "cloudevents", KEYS).tell(notice(), None, NOW)
+    # The verifier compares with its own clock.
+    now = datetime.now(tz=UTC).timestamp()
+    request = Webhook("https://a.example", "cloudevents", KEYS).tell(notice(), None, now)
     headers = dict(request.headers)
     for key in KEYS:
         assert Verifier(secret(key)).verify(request.body, headers) == json.loads(request.body)
     for wrong in (
         (request.body + b" ", headers),
         (request.body, headers | {"webhook-id": "another"}),
-        (request.body, headers | {"webhook-timestamp": str(int(NOW) + 1)}),
+        (request.body, headers | {"webhook-timestamp": str(int(now) + 1)}),
     ):
         with pytest.raises(WebhookVerificationError):
             Verifier(secret(KEYS[0])).verify(*wrong)
