@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
 from driftline import kernelcache, topics
@@ -83,6 +83,20 @@ def die(error: FatalError) -> NoReturn:
     os._exit(int(error.code))
 
 
+@contextlib.contextmanager
+def failures_end_it() -> Iterator[None]:
+    """Inside, what nobody can mend ends the process; what an operator can is raised."""
+    try:
+        yield
+    except FatalError as error:
+        die(error)
+    except DriftlineError:
+        raise
+    except Exception as error:
+        log.exception("unexpected error")
+        die(FatalError(ExitCode.STALLED, f"{type(error).__name__}: {error}."))
+
+
 def _flush() -> None:
     for handler in logging.getLogger().handlers:
         with contextlib.suppress(Exception):
@@ -120,7 +134,7 @@ class Service:
 
         stop = asyncio.Event()
         watchdog = Watchdog([self._problem], die)
-        with _signals(stop):
+        with stop_signals(stop):
             watchdog.start()
             server = http.start(
                 self._settings.http, self._metrics, lambda: watchdog.alive, lambda: self.ready
@@ -140,11 +154,12 @@ class Service:
 
     async def _prepare(self, stop: asyncio.Event) -> bool:
         """Compile, find Kafka, check the topics, build the stages; False when stopped meanwhile."""
-        await _until(stop, asyncio.to_thread(kernelcache.compile_kernels))
+        await until_stopped(stop, asyncio.to_thread(kernelcache.compile_kernels))
         if stop.is_set():
             _flush()
             os._exit(0)  # nothing was begun, and the compiler's thread cannot be told to end
-        if not await wait_for_topics(self._settings, stop):
+        inputs = [item.topic for item in self._settings.inputs]
+        if not await wait_for_topics(self._settings, topics.plan(self._settings), inputs, stop):
             return False
         ids = await asyncio.to_thread(topic_identities, self._settings)
         self._stages = build_stages(self._settings, self._roles, ids, self._metrics)
@@ -154,14 +169,8 @@ class Service:
     async def _work(self, stop: asyncio.Event) -> None:
         gauge = asyncio.create_task(self._show_ready())
         try:
-            await asyncio.gather(*(stage.run(stop) for stage in self._stages))
-        except FatalError as error:
-            die(error)
-        except DriftlineError:
-            raise
-        except Exception as error:
-            log.exception("unexpected error")
-            die(FatalError(ExitCode.STALLED, f"{type(error).__name__}: {error}."))
+            with failures_end_it():
+                await asyncio.gather(*(stage.run(stop) for stage in self._stages))
         finally:
             gauge.cancel()
 
@@ -236,21 +245,21 @@ def topic_identities(settings: Settings) -> dict[str, tuple[str, int]]:
     return topics.topic_ids(topics.admin_config(settings.kafka), names)
 
 
-async def wait_for_topics(settings: Settings, stop: asyncio.Event) -> bool:
+async def wait_for_topics(
+    settings: Settings, specs: Sequence[topics.TopicSpec], inputs: Sequence[str], stop: asyncio.Event
+) -> bool:
     """Wait for the brokers and check the topics; False when stopped meanwhile.
 
     Raises:
         OperatorError: a topic is missing or wrong; names the command that mends it.
     """
     config = topics.admin_config(settings.kafka)
-    specs = topics.plan(settings)
-    inputs = [item.topic for item in settings.inputs]
     while not stop.is_set():
         try:
             problems = await asyncio.to_thread(topics.check, config, specs, inputs)
         except OutsideError as error:
             log.warning("waiting for Kafka at %s: %s", settings.kafka.bootstrap_servers, error.message)
-            await _until(stop, asyncio.sleep(KAFKA_POLL_SECONDS))
+            await until_stopped(stop, asyncio.sleep(KAFKA_POLL_SECONDS))
             continue
         if problems:
             raise OperatorError("\n".join(f"topic {p.topic} {p.what}: {p.remedy}" for p in problems))
@@ -258,7 +267,7 @@ async def wait_for_topics(settings: Settings, stop: asyncio.Event) -> bool:
     return False
 
 
-async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
+async def until_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
     """Wait for ``work`` or ``stop``, whichever is first; raises what the work raised."""
     task = asyncio.ensure_future(work)
     stopping = asyncio.create_task(stop.wait())
@@ -272,7 +281,7 @@ async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
+def stop_signals(stop: asyncio.Event) -> Iterator[None]:
     """The first SIGTERM or SIGINT sets ``stop`` and starts the deadline, the second one ends the process."""
     loop = asyncio.get_running_loop()
 

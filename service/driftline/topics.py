@@ -112,6 +112,8 @@ def plan(settings: Settings, *, input_partitions: int | None = None) -> list[Top
         ("rejects", many, rejects, "rows that were not accepted: where they came from and why"),
         ("commands", 1, commands, "what operators ask for: promote a baseline"),
     ]
+    if settings.notify.targets:
+        table.append(("notified", many, state, "what `driftline notify` told whom; one partition an alerts'"))
     common = {
         "message.timestamp.type": "LogAppendTime",
         "min.insync.replicas": str(topics.min_insync_replicas),

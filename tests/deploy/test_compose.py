@@ -38,7 +38,7 @@ def test_service_is_confined(name: str) -> None:
 def test_ports_are_on_loopback_only() -> None:
     """Nothing of an example without passwords is reachable from the network."""
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(ports) == 3
+    assert len(ports) == 4
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -51,6 +51,14 @@ def test_configuration_is_accepted_and_names_the_simulated_models(tmp_path: Path
     models = int(command[command.index("--models") + 1])
     assert set(settings.models) == {model_name(i) for i in range(models)}
     assert settings.inputs[0].topic in SERVICES["raw-topic"]["command"]
+
+
+def test_notifications_run_only_where_asked_for() -> None:
+    """Behind a profile, together with the Alertmanager that the configuration names."""
+    profiles = {name: one["profiles"] for name, one in SERVICES.items() if "profiles" in one}
+    assert profiles == {"notify": ["notify"], "alertmanager": ["notify"]}
+    notify = yaml.safe_load(COMPOSE["configs"]["driftline"]["content"])["notify"]
+    assert [target["url"] for target in notify["targets"].values()] == ["http://alertmanager:9093"]
 
 
 def test_drift_begins_after_learning_and_within_a_minute() -> None:

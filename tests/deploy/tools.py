@@ -37,6 +37,11 @@ Values = dict[str, Any]
 Manifest = dict[str, Any]
 
 SASL: Final = {"security_protocol": "SASL_SSL", "sasl_username": "driftline"}
+TARGETS: Final = {
+    "chat": {"kind": "slack", "url_file": "/etc/driftline/notify/slack"},
+    "alertmanager": {"kind": "alertmanager", "url": "http://alertmanager:9093"},
+}
+NOTIFY: Final = {"notify": {"enabled": True, "secret": "notify"}, "config": {"notify": {"targets": TARGETS}}}
 SWITCHES: Final[tuple[tuple[Values, ...], ...]] = (
     ({"mode": "combined"}, {"mode": "split"}),
     *(
@@ -51,6 +56,7 @@ SWITCHES: Final[tuple[tuple[Values, ...], ...]] = (
             ("keda", "enabled"),
         )
     ),
+    ({}, NOTIFY),
     (
         {},
         {"secrets": {"tls": {"name": "ca"}}},
@@ -70,6 +76,9 @@ REFUSED: Final[dict[str, Values]] = {
     "a digest that is a tag": {"image": {"digest": "latest"}},
     "a host that the chart sets": {"config": {"http": {"host": "127.0.0.1"}}},
     "scaling to nothing": {"keda": {"minReplicas": 0}},
+    "a signing secret in the ConfigMap": {"config": {"notify": {"targets": {"a": {"secret": "x"}}}}},
+    "a Slack URL in the ConfigMap": {"config": {"notify": {"targets": {"a": {"kind": "slack", "url": "x"}}}}},
+    "notifications that may reach nothing": {"notify": {"egressPorts": []}},
     "no input": {"config": {"inputs": []}},
 }
 
@@ -185,7 +194,8 @@ def problems(objects: list[Manifest], values: Values) -> Iterator[str]:
     for item in [*deployments, *(item for item in objects if item["kind"] == "Job")]:
         yield from pod_problems(item, named)
     for item in deployments:
-        if ("replicas" in item["spec"]) == bool(values["keda"]["enabled"]):
+        scaled = values["keda"]["enabled"] and not item["metadata"]["name"].endswith("-notify")
+        if ("replicas" in item["spec"]) == bool(scaled):
             yield "replicas and KEDA both decide the number, or neither does"
     labels = [item["spec"]["template"]["metadata"]["labels"] for item in deployments]
     for kind in ("PodDisruptionBudget", "NetworkPolicy", "PodMonitor"):

@@ -39,6 +39,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Run files of events through the detectors: what would have been alerted?",
     ),
     "run": ("driftline.cli.run", "Run the service: read events from Kafka, write metrics and alerts."),
+    "notify": (
+        "driftline.cli.notify",
+        "Tell webhooks, Slack and Alertmanager of alerts; --check sends each a test message.",
+    ),
     "alerts": ("driftline.cli.alerts", "Follow the alerts topic; list alerts and explain one."),
     "baseline": (
         "driftline.cli.baseline",

@@ -2,6 +2,7 @@
 
 from driftline.config.load import json_schema, load_settings
 from driftline.config.mapping import MappingSettings
+from driftline.config.notify import NotifySettings, RouteSettings, TargetSettings
 from driftline.config.settings import (
     ENV_PREFIX,
     CheckpointSettings,
@@ -29,8 +30,11 @@ __all__ = [
     "MappingSettings",
     "ModelId",
     "ModelSettings",
+    "NotifySettings",
+    "RouteSettings",
     "Section",
     "Settings",
+    "TargetSettings",
     "TopicName",
     "TopicSettings",
     "json_schema",

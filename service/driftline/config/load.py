@@ -258,7 +258,10 @@ def _is_secret(location: Location) -> bool:
     at: Any = Settings
     for part in location:
         at = _unwrap(at)
-        if not (isinstance(at, type) and issubclass(at, BaseModel)) or str(part) not in _fields(at):
+        if get_origin(at) is dict:
+            at = get_args(at)[1]
+        elif isinstance(at, type) and issubclass(at, BaseModel) and str(part) in _fields(at):
+            at = _fields(at)[str(part)].annotation
+        else:
             return False
-        at = _fields(at)[str(part)].annotation
     return _unwrap(at) is SecretStr

@@ -31,11 +31,12 @@ from pydantic_settings import (
 
 from driftline.config import river
 from driftline.config.mapping import MappingSettings
-from driftline.errors import OperatorError
+from driftline.config.notify import NotifySettings
+from driftline.config.secrets import secret
 from driftline.records import MODEL_ID_PATTERN
 
 ENV_PREFIX: Final = "DRIFTLINE_"
-TOPIC_ROLES: Final = ("mailbox", "state", "alerts", "reports", "actions", "rejects", "commands")
+TOPIC_ROLES: Final = ("mailbox", "state", "alerts", "reports", "actions", "rejects", "commands", "notified")
 _SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 ModelId = Annotated[str, StringConstraints(pattern=MODEL_ID_PATTERN)]
 TopicName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
@@ -93,15 +94,7 @@ class KafkaSettings(Section):
         Raises:
             OperatorError: the file cannot be read.
         """
-        if self.sasl_password_file is not None:
-            try:
-                return self.sasl_password_file.read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise OperatorError(
-                    f"kafka.sasl_password_file: {error.strerror}: {self.sasl_password_file}.",
-                    remedy="Mount the file or correct the path.",
-                ) from error
-        return self.sasl_password.get_secret_value() if self.sasl_password else None
+        return secret(self.sasl_password, self.sasl_password_file, "kafka.sasl_password")
 
 
 class InputSettings(Section):
@@ -322,6 +315,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     http: HttpSettings = HttpSettings()
+    notify: NotifySettings = NotifySettings()
     group: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "driftline"
     revision_number: int = Field(
         0, ge=0, description="raise it with every change of detection or models: older workers then stop"
@@ -390,8 +384,8 @@ class Settings(BaseSettings):
             return None
         return frozenset(self.models) | {i.model for i in self.inputs if i.model}
 
-    def group_id(self, role: Literal["ingest", "detect"]) -> str:
-        """Consumer group of a stage, as it shows in lag displays."""
+    def group_id(self, role: Literal["ingest", "detect", "notify"]) -> str:
+        """Consumer group of a stage, as it shows in lag displays; notify adds its target's name."""
         return f"{self.group}-{role}"
 
     def revision(self) -> str:
@@ -422,7 +416,7 @@ class Settings(BaseSettings):
             found.append(
                 "ingest.accept_gap: rows lost by retention are skipped; switch it off again afterwards."
             )
-        return found
+        return found + self.notify.warnings()
 
 
 def _host(server: str) -> str:

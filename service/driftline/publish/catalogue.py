@@ -21,6 +21,10 @@ CounterName = Literal[
     "driftline_rows_applied_total",
     "driftline_checkpoint_bytes_total",
     "driftline_alerts_emitted_total",
+    "driftline_notifications_delivered_total",
+    "driftline_notification_failures_total",
+    "driftline_notifications_given_up_total",
+    "driftline_notifications_skipped_total",
     "driftline_scrape_errors_total",
 ]
 GaugeName = Literal[
@@ -31,6 +35,9 @@ GaugeName = Literal[
     "driftline_checkpoint_last_timestamp_seconds",
     "driftline_recovery_duration_seconds",
     "driftline_recovery_bytes",
+    "driftline_notification_failed_attempts",
+    "driftline_notification_lag_records",
+    "driftline_notifications_open",
 ]
 HistogramName = Literal["driftline_flush_duration_seconds", "driftline_checkpoint_duration_seconds"]
 # Written only by ``Metrics`` itself: from the models' views, and about the scrape.
@@ -609,6 +616,66 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         ("partition",),
         "Bytes read from the state topic by the last take-over of a mailbox partition.",
         "Much more than the live state: compaction is behind; check `segment.ms` of the state topic.",
+    ),
+    # --- notify -----------------------------------------------------------------------------------------
+    Metric(
+        "driftline_notifications_delivered_total",
+        "counter",
+        "alerts",
+        ("target",),
+        "Alerts that a target has taken (a status of 2xx); of `driftline notify`.",
+        "Alerts open and this stands still: look at the failures and at `notify.routes`.",
+    ),
+    Metric(
+        "driftline_notification_failures_total",
+        "counter",
+        "attempts",
+        ("target", "reason"),
+        "Attempts that failed. Reasons: connection, timeout, tls, server, too_many, credentials, not_found; "
+        "refused and redirect are about one alert, which is given up after some attempts.",
+        "The log has status and answer; `driftline notify --check` tries a target at once.",
+    ),
+    Metric(
+        "driftline_notification_failed_attempts",
+        "gauge",
+        "attempts",
+        ("target",),
+        "Failed attempts in a row at the alert that a target is to be told of now; 0 once one arrives.",
+        "The target is away, or its URL or password is wrong; its alerts wait and nothing is lost meanwhile.",
+    ),
+    Metric(
+        "driftline_notifications_given_up_total",
+        "counter",
+        "alerts",
+        ("target", "reason"),
+        "Alerts that a target refused several times and is not told of any more.",
+        "The log names the alert and the target's answer; `driftline alerts show ID` has its text.",
+    ),
+    Metric(
+        "driftline_notifications_skipped_total",
+        "counter",
+        "alerts",
+        ("target", "reason"),
+        "Alerts that a target is not told of. Reasons: route (not its models or severity), muted, duplicate, "
+        "expired (older than `max_age_hours`), malformed.",
+        "expired: the target was away for longer than `notify.targets.NAME.max_age_hours`. malformed: "
+        "something else writes to the alerts topic.",
+    ),
+    Metric(
+        "driftline_notification_lag_records",
+        "gauge",
+        "records",
+        ("target", "partition"),
+        "Alerts of a partition that a target was not yet told of.",
+        "Grows while the target is away; afterwards it falls by itself.",
+    ),
+    Metric(
+        "driftline_notifications_open",
+        "gauge",
+        "alerts",
+        ("target",),
+        "Open alerts that an Alertmanager is reminded of, by the process that does it.",
+        "Far from the sum of `driftline_signals_firing`: routes or mutes keep the others away.",
     ),
     # --- the process ------------------------------------------------------------------------------------
     Metric(

@@ -15,6 +15,11 @@ app.kubernetes.io/name: driftline
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- define "driftline.notifySelector" -}}
+app.kubernetes.io/name: driftline-notify
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "driftline.serviceAccount" -}}
 {{ .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "driftline.fullname" .) "default") }}
 {{- end }}
@@ -99,4 +104,31 @@ volumes:
   - name: tls
     secret: {secretName: {{ . }}, defaultMode: 0440}
   {{- end }}
+{{- end }}
+
+{{/* Who may read /metrics. */}}
+{{- define "driftline.metricsIngress" -}}
+{{- with .Values.networkPolicy.metricsFrom }}
+- from: {{ toYaml . | nindent 4 }}
+  ports: [{port: 9464, protocol: TCP}]
+{{- else }}
+[]
+{{- end }}
+{{- end }}
+
+{{/* What every pod may reach: names and brokers. */}}
+{{- define "driftline.egress" -}}
+{{- $ports := .Values.networkPolicy.kafkaPorts }}
+{{- if not $ports }}
+{{- range splitList "," .Values.config.kafka.bootstrap_servers }}
+{{- $ports = append $ports (regexFind "[0-9]+$" (trim .) | int) }}
+{{- end }}
+{{- end }}
+- ports: # names
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+- ports: # brokers
+    {{- range $ports | uniq }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
 {{- end }}
