@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 RUN: Final = Path(__file__).resolve().parents[1] / "chaos" / "run.py"
 SECONDS_MAX: Final = 240.0
 SHORT: Final = ("--seconds", "20", "--calm-seconds", "8", "--compaction-seconds", "4")
@@ -15,6 +17,7 @@ SHORT: Final = ("--seconds", "20", "--calm-seconds", "8", "--compaction-seconds"
 FAULTS: Final = ("--faults", "kill,flush,txn", "--seed", "138", "--faults-min", "2")
 
 
+@pytest.mark.kafka  # a broker of its own
 def test_faults_lose_nothing(tmp_path: Path) -> None:
     """The verifier's four zeros, after faults that really happened."""
     command = [sys.executable, str(RUN), *SHORT, *FAULTS, "--folder", str(tmp_path)]
