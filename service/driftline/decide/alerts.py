@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -25,7 +26,9 @@ from driftline.detect.windows import Judgement, named
 from driftline.records import F64, Block, ColumnKind, Source, Tag
 
 NAMESPACE: Final = uuid.UUID("6c1f3f5e-55c9-5a2b-9d0d-1f4f0f6f7a11")  # ours, fixed for ever: ids depend on it
-KINDS: Final = {kind: kind.name.lower() for kind in ColumnKind if kind is not ColumnKind.LABEL}
+KINDS: Final[Mapping[ColumnKind, str]] = {
+    kind: kind.name.lower() for kind in ColumnKind if kind is not ColumnKind.LABEL
+}
 
 
 @dataclass(frozen=True, slots=True)

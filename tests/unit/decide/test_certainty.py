@@ -42,7 +42,7 @@ def test_a_model_that_becomes_unsure_is_told(step: int) -> None:
     confidence, entropy = opened["prediction.confidence"], opened["prediction.entropy"]
     assert (confidence["signal_kind"], confidence["direction"]) == ("confidence", "down")
     assert (entropy["signal_kind"], entropy["direction"]) == ("entropy", "up")
-    assert all(a.data["time"] > "1970-01-01T00:01:40" for a in alerts)
+    assert all(str(a.data["time"]) > "1970-01-01T00:01:40" for a in alerts)
 
 
 def test_what_is_no_distribution_is_missing_and_counted() -> None:
