@@ -397,7 +397,7 @@ def scan_rows(
     root = keys_at + KEY_ENTRY * KEYS_MAX
     class_at = keys_at + KEY_ENTRY * KEY_CLASS
     age_max = state[STATE_AGE_MAX]
-    derives = state[STATE_DISTRIBUTION] != 0
+    sums = np.zeros(3)  # of probabilities: classes, total, plogp; not in registers, few events have them
     r = state[STATE_ROW]
     while r < n:
         state[STATE_ROW] = r
@@ -427,9 +427,6 @@ def scan_rows(
         best_start = np.int64(-1)
         best_end = np.int64(-1)
         distributed = False  # there are probabilities to make a confidence of
-        classes = 0
-        total = 0.0
-        plogp_sum = 0.0
         space = np.int64(TOP)
         closer = 125  # } or ], what ends this space
         previous = root
@@ -567,7 +564,7 @@ def scan_rows(
                         elif role == ROLE_BAD:
                             bad += 1
                         elif role == ROLE_PROBABILITY:
-                            plogp_sum = np.nan
+                            sums[2] = np.nan
                 elif (c >= 48 and c <= 57) or (c == 45 and load8(p + 1) != 73):
                     what, p, number_value = parse_number(p)
                     if what == DECLINED:
@@ -600,15 +597,15 @@ def scan_rows(
                         event_time = np.int64(number_value)
                     elif role == ROLE_PROBABILITY:
                         if what == UNUSABLE:
-                            plogp_sum = np.nan
+                            sums[2] = np.nan
                         else:
                             if best_start < 0 or number_value > best:
                                 best = number_value
                                 best_start = key_start
                                 best_end = key_start + size
-                            classes += 1
-                            total += number_value
-                            plogp_sum += plogp(number_value)
+                            sums[0] += 1.0
+                            sums[1] += number_value
+                            sums[2] += plogp(number_value)
                     elif role == ROLE_BAD:
                         bad += 1
                     elif role != ROLE_IGNORED and role != ROLE_PATH:
@@ -631,7 +628,8 @@ def scan_rows(
                         store64(at + 8 * SPACE_CLOSER, closer)
                         space = inner
                         if role == ROLE_PROBABILITIES:
-                            distributed = derives
+                            distributed = state[STATE_DISTRIBUTION] != 0
+                            sums[:] = 0.0
                         closer = 125
                         if c == 91:
                             closer = 93
@@ -647,7 +645,7 @@ def scan_rows(
                     elif role == ROLE_BAD:
                         bad += 1
                     elif role == ROLE_PROBABILITY:
-                        plogp_sum = np.nan
+                        sums[2] = np.nan
                     elif role != ROLE_IGNORED and role != ROLE_PATH:
                         return r  # type: ignore[no-any-return]
                     p = np.int64(skip_container(p, end, depth, state_at))
@@ -666,7 +664,7 @@ def scan_rows(
                     elif role == ROLE_BAD:
                         bad += 1
                     elif role == ROLE_PROBABILITY:
-                        plogp_sum = np.nan
+                        sums[2] = np.nan
                     elif (
                         role != ROLE_IGNORED
                         and role != ROLE_PATH
@@ -730,7 +728,7 @@ def scan_rows(
                 cell_value[cell] = np.float64(number)
             cell += 1
         if distributed:
-            confidence, entropy = certainty(best, total, plogp_sum, classes)
+            confidence, entropy = certainty(best, sums[1], sums[2], sums[0])
             usable = not np.isnan(confidence)
             cell_key[cell] = KEY_CONFIDENCE
             cell_key[cell + 1] = KEY_ENTROPY
