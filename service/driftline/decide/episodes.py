@@ -67,6 +67,15 @@ class Episodes:
                 return "resolve"
         return None
 
+    def renumber(self, first: int, by: int) -> None:
+        """Numbers from ``first`` on are larger by ``by``: channels of later features come before them."""
+        for episode in self.open.values():
+            episode.channels = [c + by if c >= first else c for c in episode.channels]
+            episode.evidence = {
+                str(int(key) + by) if int(key) >= first else key: seen
+                for key, seen in episode.evidence.items()
+            }
+
     def told(self) -> list[str]:
         """Signals with an open episode that the budget covers, by name."""
         return sorted(name for name, episode in self.open.items() if episode.covered)

@@ -231,6 +231,7 @@ class Model:
         episode.sequence += 1
         episode.severity = severity(build.effect_of(d, cause.channel, cause.finding))
         episode.channel, episode.direction = str(seen["channel"]), _direction(seen)
+        episode.onset_time = build.onset_of(cause.finding, cause.block, cause.row)  # river's knew none
         return build.confirmation(context, self.actor, self.false_alarms, episode, cause)
 
     def _close_window(
@@ -378,6 +379,8 @@ class Model:
         plan = np.zeros(len(layout.channels), CHANNEL_PLAN)
         plan[: len(d.plan)] = d.plan
         self.actor.detection = more = extend_detection(d, reference, plan)
+        # Window tests are numbered behind all channels.
+        self.episodes.renumber(len(d.layout.channels), len(plan) - len(d.layout.channels))
         self.attach_plugins()
         rate = self._rate() or reference.rows_per_week
         lengths = self._budget(layout).run_lengths(rate, self.false_alarms)

@@ -52,8 +52,8 @@ def explanation_lines(page: Explanation, cpu_us: float, plugins: Sequence[Plugin
     yield from table([["signal", "channel", "reference", "tolerated", "tau", "A", "B", "detectors"], *rows])
     if plugins:
         yield ""
-        yield "  Detectors of river, which the budget does not cover: false alarms on "
-        yield f"  {plugins[0].rows:,} independent rows like the reference. Dependent rows make more."
+        yield "  Detectors of river, which the budget does not cover. False alarms: those on"
+        yield f"  {plugins[0].rows:,} independent rows like the reference; dependent rows make more."
         yield ""
         head = ["signal", "channel", "detector", "an alarm", "false alarms", "a week", "CPU an event"]
         yield from table([head, *(_plugin(page, plugin) for plugin in plugins)])
