@@ -50,6 +50,7 @@ def attached(
             opens = wanted.opens or (key in made and made[key].opens)
             made[key] = running.get(key, plugin)
             made[key].opens = opens
+            made[key].open &= opens  # else it would think later that its episode is still there
     return list(made.values()), notes
 
 

@@ -110,6 +110,9 @@ def test_an_episode_of_a_detector_that_is_gone_ends_with_the_next_row(rows: Bloc
         assert (told([alert]), alert.time_ms) == ([("resolved", False)], 31_000)
         assert "is not configured to" in str(alert.data["summary"])
         assert not other.episodes.open
+        other.settings_changed(SETTINGS, settings(opens=True))
+        assert other.actor.detection is not None
+        assert not any(plugin.open for plugin in other.actor.detection.plugins)  # its next alarm opens
 
 
 def test_it_mutes_no_window_test(rows: Block) -> None:
