@@ -50,6 +50,8 @@ class ColumnKind(IntEnum):
     SCORE = 1
     CLASS = 2
     LABEL = 3  # only in blocks of labels: what turned out to be true
+    CONFIDENCE = 4  # the largest of the class probabilities
+    ENTROPY = 5  # of the class probabilities, as a share of the largest possible
 
 
 class RejectCode(StrEnum):
@@ -120,7 +122,7 @@ class Column:
     """A column of a block; strings of STRING cells are numbered per column."""
 
     kind: ColumnKind
-    name: str  # the feature's name; "" for score and class
+    name: str  # the feature's name; "" for all others
     strings: tuple[str, ...] = ()  # the column's dictionary: a STRING cell's value indexes it
 
 

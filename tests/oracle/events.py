@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -238,7 +241,27 @@ def _prediction(
     likely = _likely(at(record, paths.get("probabilities")), paths, counts)
     if likely is not None and at(record, paths.get("class")) is NOTHING:
         cells["CLASS", ""] = _cell(likely)
-    return cells
+    return cells | _certainty(at(record, paths.get("probabilities")), paths, counts)
+
+
+def _certainty(given: Any, paths: dict[str, tuple[str, ...]], counts: Counter[str]) -> dict[Any, Any]:
+    """The largest probability and the entropy; where a class is another field, there is no distribution."""
+    if given is None or given is NOTHING or "label" in paths or _inside(paths, "probabilities"):
+        return {}
+    members = [v for n, v in given.items() if _name_ok(n)] if isinstance(given, dict) else [None]
+    cells = [_cell(v) for v in members]
+    p = [float(np.frombuffer(bytes.fromhex(h))[0]) for tag, h in cells if tag == "number"]
+    sound = len(p) == len(members) and all(0.0 <= v <= 1.000001 for v in p)
+    if not sound or not 1 <= len(p) <= 1000 or abs(reduce(add, p, 0.0) - 1.0) > 0.05:
+        counts["bad_probabilities"] += isinstance(given, dict)  # anything else was counted already
+        return {("CONFIDENCE", ""): ("invalid", None), ("ENTROPY", ""): ("invalid", None)}
+    total = reduce(add, p, 0.0)
+    entropy = 0.0
+    if len(p) > 1:
+        mean_log = reduce(add, (v * math.log(v) for v in p if v > 0.0), 0.0) / total
+        entropy = min(max((math.log(total) - mean_log) / math.log(len(p)), 0.0), 1.0)
+    numbers = {"CONFIDENCE": min(max(p), 1.0), "ENTROPY": entropy}
+    return {(kind, ""): ("number", np.float64(v).tobytes().hex()) for kind, v in numbers.items()}
 
 
 def _likely(given: Any, paths: dict[str, tuple[str, ...]], counts: Counter[str]) -> str | None:

@@ -161,6 +161,16 @@ def joined(draw: st.DrawFn, items: list[tuple[str, str]]) -> str:
 
 
 @st.composite
+def distribution(draw: st.DrawFn) -> str:
+    """Class probabilities as text, now and then not quite a distribution."""
+    weights = draw(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=6))
+    total = sum(weights) / draw(st.sampled_from([1.0, 1.0, 1.0, 1.049, 0.951, 1.06, -1.0])) or 1.0
+    digits = draw(st.sampled_from([2, 4, 17]))
+    shares = [f"{w / total:.{digits}g}" for w in weights]
+    return draw(joined(list(zip(draw(st.permutations(KNOWN)), shares, strict=False))))
+
+
+@st.composite
 def events(draw: st.DrawFn) -> bytes:
     """Mostly valid native events."""
     items: list[tuple[str, str]] = []
@@ -186,7 +196,7 @@ def events(draw: st.DrawFn) -> bytes:
         "model_version", lambda: draw(st.sampled_from(['"3"', "3", '""', '"v\\u0041"', '"2.1-ü"', "-1"])), 5
     )
     maybe("features", lambda: draw(joined(list(draw(names).items()))), 9)
-    probabilities = joined(list(draw(names).items()))
+    probabilities = st.one_of(joined(list(draw(names).items())), distribution())
     inner = {"score": token(), "class": token(), "probabilities": probabilities, "note": token()}
     chosen = draw(st.lists(st.sampled_from(sorted(inner)), unique=True))
     maybe("prediction", lambda: draw(st.one_of(joined([(k, draw(inner[k])) for k in chosen]), token())))
@@ -331,7 +341,13 @@ class Writer:
         """A native event."""
         rng = self.rng
         some = [(name, self.scalar()) for name in rng.sample(KNOWN, rng.randrange(len(KNOWN)))]
-        likely = [(name, self.scalar()) for name in rng.sample(KNOWN, 3)]
+        first = round(rng.random(), rng.randint(1, 17))
+        shares = [repr(first), repr(round(1.0 - first, rng.randint(1, 17))), rng.choice(("0", "0.0", "1e-9"))]
+        spoilt = rng.random() < 0.5
+        likely = [
+            (name, self.scalar() if spoilt else p)
+            for name, p in zip(rng.sample(KNOWN, 3), shares, strict=True)
+        ]
         inner = [("score", self.scalar()), ("class", self.scalar()), ("note", self.scalar())]
         inner = [*rng.sample(inner, rng.randrange(4)), ("probabilities", self.members(likely))]
         moment = T0 - rng.randrange(10**8)

@@ -88,7 +88,7 @@ def test_envelopes_without_labels_stay_readable_for_older_workers() -> None:
     data = pack(whole)
     assert data[4] == 2
     assert google_crc32c.value(data[12:]) == int.from_bytes(data[8:12], "little")  # not over the version
-    with pytest.raises(MessageError, match="version 1 has no labels"):
+    with pytest.raises(MessageError, match="version 1 has no such columns"):
         unpack(data[:4] + b"\1" + data[5:])
 
 

@@ -169,6 +169,39 @@ def show(file: Path = typer.Argument(help="A baseline, as `baseline build` write
 
 
 @app.command()
+def export(
+    file: Path = typer.Argument(help="A baseline, as `baseline build` writes it."),
+    datasketches: Path = typer.Option(
+        ...,
+        "--datasketches",
+        help="Folder for one Apache DataSketches KLL sketch (doubles) a numeric signal.",
+    ),
+) -> None:
+    """Write the quantiles of a baseline for other tools: sketches, and index.json, which lists them."""
+    from driftline.detect.datasketches import of_signal, values_of
+    from driftline.detect.quantiles import K
+
+    reference = read_baseline(file)
+    index: list[dict[str, object]] = []
+    try:
+        datasketches.mkdir(parents=True, exist_ok=True)
+        for signal in reference.signals:
+            data = of_signal(signal)
+            if data is None:
+                continue
+            name = f"{len(index):03d}.kll"  # names of signals are no file names
+            (datasketches / name).write_bytes(data)
+            index.append({"signal": signal.signal, "file": name, "n": values_of(signal), "k": K})
+        body = {"model": reference.model, "baseline": reference.id, "sketches": index}
+        (datasketches / "index.json").write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise OperatorError(
+            f"{datasketches}: {error.strerror}.", remedy="Name a folder that can be written."
+        ) from error
+    typer.echo(f"{reference.model}: {len(index)} sketches of baseline {reference.id} in {datasketches}.")
+
+
+@app.command()
 def diff(
     reference: Path = typer.Argument(help="The baseline to compare with."),
     other: Path = typer.Argument(help="The baseline that is compared."),

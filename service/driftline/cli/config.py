@@ -13,6 +13,8 @@ from driftline.errors import OperatorError
 
 if TYPE_CHECKING:
     from driftline.config import Settings
+    from driftline.decide.explain_plugins import PluginPart
+    from driftline.detect.actor import Detection
 
 CPU_RUNS = 3
 
@@ -82,11 +84,11 @@ def explain(
         for number in range(1, CPU_RUNS + 1):
             trial.rows(number)
         cpu_us = (time.process_time() - began) / (CPU_RUNS * TRIAL_ROWS) * 1e6
-        page = trial.explanation()
+        page, plugins = trial.explanation(), _plugins(trial.detection)
         if as_json:
-            typer.echo(json.dumps(explanation.as_json(page, cpu_us)))
+            typer.echo(json.dumps(explanation.as_json(page, cpu_us, plugins)))
             continue
-        for line in explanation.explanation_lines(page, cpu_us):
+        for line in explanation.explanation_lines(page, cpu_us, plugins):
             typer.echo(line)
         typer.echo()
     for name in sorted((allowed or frozenset()) - {r.model for r in references}):
@@ -95,6 +97,18 @@ def explain(
             f"{_learning_rows(settings, name):,} events. `driftline baseline build` makes one to explain.",
             err=as_json,
         )
+
+
+def _plugins(detection: Detection) -> list[PluginPart]:
+    """The detectors of river that the configuration names, each with its cost as measured now."""
+    from driftline.decide.explain_plugins import PLUGIN_ROWS, PluginTrial
+
+    trial, parts = PluginTrial(detection), []
+    for place in range(len(trial.plugins)):
+        began = time.process_time()
+        trial.run(place)
+        parts.append(trial.part(place, (time.process_time() - began) / PLUGIN_ROWS * 1e6))
+    return parts
 
 
 def _learning_rows(settings: Settings, model: str) -> int:

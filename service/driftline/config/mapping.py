@@ -72,7 +72,9 @@ class MappingSettings(BaseModel):
     score: Pointer | None = None
     class_: Pointer | None = Field(None, alias="class")
     probabilities: Pointer | None = Field(
-        None, description="an object of classes; the most probable one is the class where none is given"
+        None,
+        description="an object of classes and their probabilities: confidence and entropy are watched, and "
+        "the most probable one is the class where none is given",
     )
 
     label: Pointer | None = Field(None, description="what turned out to be true; of inputs of kind labels")

@@ -167,11 +167,14 @@ class TopicSettings(Section):
 
 
 class RiverDetector(Section):
-    """A detector of river beside the built-in ones; its alarms are evidence and open nothing."""
+    """A detector of river beside the built-in ones; its alarms are evidence, and open nothing unless told."""
 
     river: str
     args: dict[str, bool | int | float | None] = {}
     channel: str | None = Field(None, description="of the signal; location or rank unless given")
+    opens: bool = Field(
+        False, description="an alarm opens an episode of the signal, which the budget does not cover"
+    )
 
     @model_validator(mode="after")
     def _can_be_made(self) -> RiverDetector:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -25,7 +26,9 @@ from driftline.detect.windows import Judgement, named
 from driftline.records import F64, Block, ColumnKind, Source, Tag
 
 NAMESPACE: Final = uuid.UUID("6c1f3f5e-55c9-5a2b-9d0d-1f4f0f6f7a11")  # ours, fixed for ever: ids depend on it
-KINDS: Final = {ColumnKind.FEATURE: "feature", ColumnKind.SCORE: "score", ColumnKind.CLASS: "class"}
+KINDS: Final[Mapping[ColumnKind, str]] = {
+    kind: kind.name.lower() for kind in ColumnKind if kind is not ColumnKind.LABEL
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class Cause:
     signal: int
     channel: int  # of the layout; its number of channels + signal is the window test of a signal
     shape: Shape | None = None
+    plugin: str | None = None  # the detector of river that found it; "": one that is not there any more
 
 
 def shape_finding(d: Detection, signal: int, kind: int, row: int, verdict: Judgement) -> tuple[Any, Shape]:
@@ -86,7 +90,10 @@ def opening(context: Context, actor: Actor, budget: float, episode: Episode, cau
     """The alert of an episode's first channel."""
     d, change, recent = _change(actor, cause)
     data = _data(context, actor, d, budget, episode, cause, change, recent)
-    data["summary"] = texts.opened(_spoken(d, cause, change, recent))
+    if cause.plugin is None:
+        data["summary"] = texts.opened(_spoken(d, cause, change, recent))
+    else:
+        data["summary"] = texts.suspected(change, cause.plugin)
     return _alert(context, "opened", data, cause)
 
 
@@ -101,13 +108,27 @@ def update(context: Context, actor: Actor, budget: float, episode: Episode, caus
     return _alert(context, "updated", data, cause)
 
 
+def confirmation(context: Context, actor: Actor, budget: float, episode: Episode, cause: Cause) -> Alert:
+    """The alert of an episode of plug-ins that something which the budget covers has joined."""
+    d, change, recent = _change(actor, cause)
+    data = _data(context, actor, d, budget, episode, cause, change, recent)
+    data["summary"] = texts.confirmed(_spoken(d, cause, change, recent))
+    suspected = next(iter(episode.evidence.values()))
+    data["update"] = {"reason": "confirmed", "reported_mean": suspected["current_mean"]}
+    return _alert(context, "updated", data, cause)
+
+
 def resolution(context: Context, actor: Actor, budget: float, episode: Episode, cause: Cause) -> Alert:
     """The alert of an episode whose last channel closed."""
     d, change, recent = _change(actor, cause)
     data = _data(context, actor, d, budget, episode, cause, change, recent)
     time = int(cause.block.event_time[cause.row])
     data["state"] = "resolved"
-    data["summary"] = texts.resolved(change, time - episode.opened_time)
+    if cause.plugin is None:
+        data["summary"] = texts.resolved(change, time - episode.opened_time)
+    else:
+        quiet = int(cause.finding["updates"])
+        data["summary"] = texts.quiet(change, cause.plugin, quiet, time - episode.opened_time)
     data["duration_seconds"] = max(time - episode.opened_time, 0) / 1000.0
     data["page"] = False
     return _alert(context, "resolved", data, cause)
@@ -249,7 +270,9 @@ def evidence(d: Detection, cause: Cause) -> dict[str, Any]:
     mean = _mean_of(finding)
     return {
         "channel": ref.name,
-        "detectors": detectors_of(finding, plan),
+        "detectors": [_detector(cause.plugin, math.nan, math.nan)]
+        if cause.plugin
+        else detectors_of(finding, plan),
         "reference_mean": ref.mean,
         "current_mean": mean,
         "tolerated": list(_tolerated(plan)),
@@ -403,6 +426,7 @@ def _data(
             "false_alarms_per_week": budget,
             "sources": Budget.of(d.layout, labelled=actor.labelled).sources,
             "run_length_target": budget_rows,
+            "covered": episode.covered,
         },
         "window": _window(d, cause.signal),
         "suspicions": _suspicions(d, signal.signal, cause.row),
@@ -421,7 +445,7 @@ def _data(
 def _all_evidence(d: Detection, cause: Cause, episode: Episode) -> list[dict[str, Any]]:
     """The deciding channel as it is now, then what the episode's other channels saw when they opened."""
     now = evidence(d, cause)
-    key = str(cause.channel)
+    key = str(int(cause.finding["channel"]))
     at_opening = episode.evidence.get(key, now)
     now["detectors"], now["opened_at"] = at_opening["detectors"], at_opening["opened_at"]
     return [now, *(seen for other, seen in episode.evidence.items() if other != key)]

@@ -2,7 +2,8 @@
 
 A signal's episode opens with its first channel and resolves when all of them have closed; channels that open
 later are evidence, not notifications. Only the channel that has been open longest reports updates, so that
-one change is not told by each of them (docs/decisions.md, "Updates").
+one change is not told by each of them (docs/decisions.md, "Updates"). Channels with negative numbers are
+plug-ins, which the budget does not cover: an episode that only they opened mutes nothing.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ class Episode:
     # What each channel saw when it opened, by its index (JSON keys are text), closed ones included.
     evidence: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @property
+    def covered(self) -> bool:
+        """Whether something that the budget covers has opened it."""
+        return not self.evidence or any(not key.startswith("-") for key in self.evidence)
+
 
 @dataclass(slots=True)
 class Episodes:
@@ -53,13 +59,26 @@ class Episodes:
             if channel not in episode.channels:
                 episode.channels.append(channel)
             return "join"
-        if kind == KIND_UPDATE and episode is not None and episode.channels[:1] == [channel]:
-            return "update"
+        if kind == KIND_UPDATE and episode is not None:
+            return "update" if [c for c in episode.channels if c >= 0][:1] == [channel] else None
         if kind == KIND_RESOLVE and episode is not None and channel in episode.channels:
             episode.channels.remove(channel)
             if not episode.channels:
                 return "resolve"
         return None
+
+    def renumber(self, first: int, by: int) -> None:
+        """Numbers from ``first`` on are larger by ``by``: channels of later features come before them."""
+        for episode in self.open.values():
+            episode.channels = [c + by if c >= first else c for c in episode.channels]
+            episode.evidence = {
+                str(int(key) + by) if int(key) >= first else key: seen
+                for key, seen in episode.evidence.items()
+            }
+
+    def told(self) -> list[str]:
+        """Signals with an open episode that the budget covers, by name."""
+        return sorted(name for name, episode in self.open.items() if episode.covered)
 
     def begin(self, signal: str, first: int, **known: Any) -> Episode:
         """Open the next episode of a signal with the index of its first channel."""

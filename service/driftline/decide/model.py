@@ -18,7 +18,7 @@ from driftline.decide.budget import Budget, by_signal
 from driftline.decide.episodes import Episode, Episodes, severity
 from driftline.decide.labelled import Labelled, Traffic
 from driftline.decide.outputs import Alert, ModelView, Report, SignalView
-from driftline.decide.plugins import attached
+from driftline.decide.plugins import attached, closings, orphans, place_of
 from driftline.decide.policy import BUCKETS, plan_detection, window_design
 from driftline.decide.reports import window_report
 from driftline.decide.traffic import TRAFFIC, traffic_seen
@@ -65,6 +65,7 @@ class Model:
     learn_shards: int = 0  # shards of learning rows on the state topic
     reports: list[Report] = field(default_factory=list)  # since the partition last took them
     notes: list[str] = field(default_factory=list)  # for the log
+    orphans: list[int] = field(default_factory=list)  # plug-ins that are gone and hold an episode open
     signal_settings: Mapping[str, SignalSettings] = field(default_factory=dict)
     labelled: Labelled | None = None  # None: no input has labels
 
@@ -102,6 +103,7 @@ class Model:
         if d is None:
             return
         d.plugins, notes = attached(d, self.signal_settings, stored)
+        self.orphans = orphans(d, self.episodes)
         self.notes += [f"model {self.name}: {note}" for note in notes]
 
     def settings_changed(self, settings: DetectionSettings, models: Mapping[str, ModelSettings]) -> None:
@@ -126,6 +128,9 @@ class Model:
             to = lo + self.actor.rows_to_boundary(block, lo, hi)
             applied = self.actor.apply(block, lo, to)
             if applied is not None:
+                if self.orphans:
+                    ends = closings(self.orphans, self.episodes, lo, int(block.event_time[lo]))
+                    applied.findings, self.orphans = np.concatenate((ends, applied.findings)), []
                 found = [*((f, True) for f in applied.findings), *((f, False) for f in applied.traffic)]
                 for finding, of_signal in sorted(found, key=lambda f: int(f[0]["row"])):
                     if of_signal:
@@ -152,8 +157,13 @@ class Model:
             self.actor.dismissed += 1
             return None
         row, channel = int(finding["row"]), int(finding["channel"])
-        index = int(d.layout.signal_of_channel[channel])
         source = progress[int(block.source[row])].source
+        if channel < 0:
+            index, channel, name = place_of(d, finding, self.episodes)
+            return self._step(
+                d, Cause(block, row, source, applied, finding, index, channel, plugin=name), context
+            )
+        index = int(d.layout.signal_of_channel[channel])
         return self._step(d, Cause(block, row, source, applied, finding, index, channel), context)
 
     def _traffic(
@@ -184,15 +194,15 @@ class Model:
     def _step(self, d: Detection, cause: Cause, context: Context) -> Alert | None:
         """What a finding does to the episode of its signal."""
         signal, channel, finding = d.layout.signals[cause.signal].signal, cause.channel, cause.finding
-        step = self.episodes.finding(signal, channel, int(finding["kind"]))
+        number = int(finding["channel"])  # a plug-in's is not that of the channel that it reads
+        step = self.episodes.finding(signal, number, int(finding["kind"]))
         if step is None:
             return None
-        if signal not in d.window.tainted:
+        if signal not in d.window.tainted and number >= 0:
             d.window.tainted.append(signal)
         seen = build.evidence(d, cause)
         if step == "join":
-            self.episodes.open[signal].evidence[str(channel)] = seen
-            return None
+            return self._join(self.episodes.open[signal], seen, cause, context)
         if step == "update":
             return build.update(
                 context, self.actor, self.false_alarms, self._moved(signal, channel, finding), cause
@@ -201,15 +211,28 @@ class Model:
             return build.resolution(context, self.actor, self.false_alarms, self.episodes.end(signal), cause)
         episode = self.episodes.begin(
             signal,
-            channel,
+            number,
             opened_time=int(cause.block.event_time[cause.row]),
             onset_time=build.onset_of(finding, cause.block, cause.row),
             severity=severity(build.effect_of(d, channel, finding)),
             channel=str(seen["channel"]),
             direction=_direction(seen),
         )
-        episode.evidence[str(channel)] = seen
+        episode.evidence[str(number)] = seen
         return build.opening(context, self.actor, self.false_alarms, episode, cause)
+
+    def _join(self, episode: Episode, seen: dict[str, Any], cause: Cause, context: Context) -> Alert | None:
+        """One more channel of an episode: news only if plug-ins had opened it, which the budget ignores."""
+        uncovered = not episode.covered
+        episode.evidence[str(int(cause.finding["channel"]))] = seen
+        d = self.actor.detection
+        if d is None or not uncovered or not episode.covered:
+            return None
+        episode.sequence += 1
+        episode.severity = severity(build.effect_of(d, cause.channel, cause.finding))
+        episode.channel, episode.direction = str(seen["channel"]), _direction(seen)
+        episode.onset_time = build.onset_of(cause.finding, cause.block, cause.row)  # river's knew none
+        return build.confirmation(context, self.actor, self.false_alarms, episode, cause)
 
     def _close_window(
         self, applied: Applied, block: Block, progress: Sequence[Progress], context: Context
@@ -229,7 +252,7 @@ class Model:
             window.last, layout.bins.rows(), design, lengths, self.tolerance, self.actor.window_rows
         )
         source = progress[int(block.source[row])].source
-        told = {*window.tainted, *self.episodes.open}
+        told = {*window.tainted, *self.episodes.told()}
         out: list[Alert] = []
         for s, signal in enumerate(layout.signals):
             name = signal.signal
@@ -250,7 +273,7 @@ class Model:
             window_report(context.topic_id, self.name, d, verdict, rows=self.actor.rows, end_ms=end)
         )
         window.begin()
-        window.tainted = sorted(self.episodes.open)
+        window.tainted = self.episodes.told()
         return out
 
     def _moved(self, signal: str, channel: int, finding: Any) -> Episode:
@@ -356,6 +379,8 @@ class Model:
         plan = np.zeros(len(layout.channels), CHANNEL_PLAN)
         plan[: len(d.plan)] = d.plan
         self.actor.detection = more = extend_detection(d, reference, plan)
+        # Window tests are numbered behind all channels.
+        self.episodes.renumber(len(d.layout.channels), len(plan) - len(d.layout.channels))
         self.attach_plugins()
         rate = self._rate() or reference.rows_per_week
         lengths = self._budget(layout).run_lengths(rate, self.false_alarms)

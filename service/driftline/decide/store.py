@@ -293,7 +293,7 @@ def _read_model(
         model.attach_plugins(plugins)
         layout = actor.detection.layout
         channels = range(len(layout.channels) + len(layout.signals))  # a window test stands for its signal
-        if any(c not in channels for e in meta.episodes.open.values() for c in e.channels):
+        if any(c >= 0 and c not in channels for e in meta.episodes.open.values() for c in e.channels):
             raise MessageError("an episode names a channel that the model has not.")
         model.reference_dirty = False
     if meta.segments:

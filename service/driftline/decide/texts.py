@@ -113,6 +113,28 @@ def resolved(change: Change, lasted_ms: int) -> str:
     return f"{where} is back to what it was after {duration(lasted_ms)}{now}"
 
 
+def suspected(change: Change, detector: str) -> str:
+    """The first line of an opening by a detector of river."""
+    return (
+        f'{change.model}: "{change.signal}" may have changed: {detector} alarmed on {change.channel} '
+        f"(its mean is {percent(change.mean)}, {percent(change.reference_mean)} {_reference(change)}); "
+        "the false-alarm budget does not cover it"
+    )
+
+
+def confirmed(change: Change) -> str:
+    """The first line when a detector of the budget joins an episode of river's."""
+    return f"{opened(change)}; this confirms the detector of river that opened the episode"
+
+
+def quiet(change: Change, detector: str, updates: int, lasted_ms: int) -> str:
+    """The first line of a resolution by a detector of river: it says nothing of how the signal is."""
+    where = f'{change.model}: the episode of "{change.signal}" ended after {duration(lasted_ms)}'
+    if not detector:
+        return f"{where}: the detector of river that held it open is not configured to, or began anew"
+    return f"{where}: no alarm of {detector} in {updates:,} values, and no other detector holds it open"
+
+
 def superseded(model: str, signal: str) -> str:
     """The first line of a resolution because the baseline was replaced."""
     return f'{model}: "{signal}" is measured against a new baseline; the former episode is closed'

@@ -192,7 +192,12 @@ class Actor:
         found = run_block(y, block.event_time, lo, hi, d.plan, d.state)
         traffic = found[:0] if d.rate is None else d.rate.run(block.event_time, lo, hi)
         for plugin in d.plugins:
-            plugin.run(y, block.event_time, lo, hi)
+            plan = d.plan[plugin.index]
+            quiet = int(plan["window"]) * int(plan["b"])  # as long as the channel's own window
+            others = plugin.run(y, block.event_time, lo, hi, quiet)
+            if len(others):
+                found = np.concatenate((found, others))
+                found = found[np.argsort(found["row"], kind="stable")]
         window = d.window
         count_window(y, x, lo, hi, d.layout.specs, d.layout.bins.start, window.counts, window.missing)
         if window.rows == 0:

@@ -1,27 +1,34 @@
 """Detectors of river beside our own, named for a signal in the configuration: the slow lane.
 
 Owns: which channel each reads, its alarms, and its state in a snapshot. Its alarms are suspicions: they are
-counted and stand in the signal's alerts, but open no episode, because nothing is known of how often they are
-false. They run one value at a time in Python (the cost: ``tests/bench/bench_kernels.py``). State is stored
-without pickle: plain attributes, deques and random states of a detector of known structure are written into
-a fresh one. Must not know: budgets, episodes.
+counted and stand in the signal's alerts. One that ``opens`` also has findings, as a channel of its own with a
+negative number: an alarm opens, and so many values without one resolve. They run one value at a time in
+Python (the cost: ``driftline config explain``). State is stored without pickle: plain attributes, deques and
+random states of a detector of known structure are written into a fresh one. Invariant: everything depends on
+the values and their order only. Must not know: budgets, episodes.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import zlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from driftline.config.river import is_binary, make
+from driftline.detect.kernels.state import FINDING, KIND_OPEN, KIND_RESOLVE
 from driftline.errors import MessageError
 from driftline.records import F64, I64
 
 DEFAULT_CHANNELS: Final = ("location", "rank")  # the first that a signal has
+LAST: Final = 100  # values whose mean is told with an alarm: KSWIN's default window
+NUMBERS: Final = 1 << 30  # of plug-ins; eight at most share a signal
 STATE_MODULES: Final = ("river.drift.", "river.stats.")  # whose attributes are read and written
 
 
@@ -40,6 +47,10 @@ class Plugin:
     last_time: int = -1  # event time of the last alarm, ms
     last_before: int = -1  # before the last run
     run_alarms: list[tuple[int, int]] = field(default_factory=list)  # row and time of those of the last run
+    opens: bool = False
+    open: bool = False
+    quiet: int = 0  # values since the last alarm
+    last: deque[float] = field(default_factory=lambda: deque(maxlen=LAST))
 
     @classmethod
     def new(cls, signal: str, channel: str, index: int, name: str, args: Mapping[str, Any]) -> Plugin:
@@ -50,9 +61,18 @@ class Plugin:
         """
         return cls(signal, channel, index, name, dict(args), make(name, args), is_binary(name))
 
-    def run(self, y: F64, times: I64, lo: int, hi: int) -> None:
-        """Feed rows lo..hi of its channel."""
+    @property
+    def number(self) -> int:
+        """Its channel number in findings and episodes, negative; the same whatever else is configured."""
+        return -1 - zlib.crc32(json.dumps(self.key()).encode()) % NUMBERS
+
+    def run(self, y: F64, times: I64, lo: int, hi: int, quiet_max: int) -> npt.NDArray[Any]:
+        """Feed rows lo..hi of its channel; returns its findings, none unless it ``opens``.
+
+        ``quiet_max``: values without an alarm after which it resolves.
+        """
         self.run_alarms, self.last_before = [], self.last_time
+        found = []
         for i in (np.flatnonzero(~np.isnan(y[self.index, lo:hi])) + lo).tolist():
             value = float(y[self.index, i])
             self.detector.update(value == 1.0 if self.binary else value)
@@ -60,6 +80,27 @@ class Plugin:
                 self.alarms += 1
                 self.last_time = int(times[i])
                 self.run_alarms.append((i, self.last_time))
+            if self.opens:
+                kind = self._follow(value, alarmed=self.detector.drift_detected, quiet_max=quiet_max)
+                found += [self.finding(i, kind, int(times[i]))] if kind else []
+        return np.array(found, FINDING)
+
+    def _follow(self, value: float, *, alarmed: bool, quiet_max: int) -> int:
+        """Take a value; returns KIND_OPEN, KIND_RESOLVE or 0."""
+        self.last.append(value)
+        self.quiet = 0 if alarmed else self.quiet + 1
+        if alarmed and not self.open:
+            self.open = True
+            return KIND_OPEN
+        if self.open and self.quiet >= quiet_max:
+            self.open = False
+            return KIND_RESOLVE
+        return 0
+
+    def finding(self, row: int, kind: int, time: int) -> Any:
+        """A finding now: it knows no onset, and its mean is that of the last values."""
+        mean = math.fsum(self.last) / max(len(self.last), 1)
+        return bare_finding(row, self.number, kind, time, mean, self.quiet)
 
     def seen(self, row: int) -> dict[str, Any]:
         """Its alarms up to a row of the last run, which may have gone on beyond it: for an alert."""
@@ -84,6 +125,9 @@ class Plugin:
             "alarms": self.alarms,
             "last_time": self.last_time,
             "state": dump(self.detector),
+            "open": self.open,
+            "quiet": self.quiet,
+            "last": list(self.last),
         }
 
     def restore(self, body: Mapping[str, Any]) -> None:
@@ -94,6 +138,19 @@ class Plugin:
         """
         load(self.detector, body["state"])
         self.alarms, self.last_time = body["alarms"], body["last_time"]
+        self.open, self.quiet = bool(body.get("open", False)), int(body.get("quiet", 0))
+        self.last = deque(map(float, body.get("last", ())), maxlen=LAST)  # not stored before it could open
+
+
+def bare_finding(row: int, number: int, kind: int, time: int, mean: float, updates: int) -> Any:
+    """A finding of a plug-in's channel: no statistic of ours is behind it."""
+    found = np.zeros(1, FINDING)[0]
+    found["row"], found["channel"], found["kind"], found["onset_time"] = row, number, kind, time
+    found["mean"] = found["window_mean"] = mean
+    found["updates"] = updates
+    for name in ("e_value", "confirm_value", "adwin_stat", "adwin_bound", "ph_stat", "reported"):
+        found[name] = math.nan
+    return found
 
 
 def dump(value: Any) -> Any:

@@ -135,10 +135,8 @@ class Reference:
 
 def signal_name(kind: ColumnKind, name: str) -> str:
     """Name of the signal of a column; a feature cannot take the name of a prediction output."""
-    if kind is ColumnKind.SCORE:
-        return "prediction.score"
-    if kind is ColumnKind.CLASS:
-        return "prediction.class"
+    if kind is not ColumnKind.FEATURE:
+        return f"prediction.{kind.name.lower()}"
     return f"feature.{name}" if name.startswith(("prediction.", "feature.")) else name
 
 

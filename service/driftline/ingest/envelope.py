@@ -38,9 +38,11 @@ from driftline.records import (
 )
 
 MAGIC: Final = b"DLE1"
-VERSION: Final = 2
-VERSION_WITHOUT_LABELS: Final = 1  # still written where there are none: an older worker can read it
-COLUMNS_MAX: Final = FEATURES_MAX + 2  # and a score and a class
+# Written is the least version that can hold the blocks: an older worker can read it.
+VERSION: Final = 3
+VERSION_OF_LABELS: Final = 2
+VERSION_FIRST: Final = 1
+COLUMNS_MAX: Final = FEATURES_MAX + 4  # and a score, a class, a confidence and an entropy
 PROGRESS_MAX: Final = 10_000  # raw partitions of one deployment
 BLOCKS_MAX: Final = 10_000  # 1,000 models a mailbox partition, several chunks of a model in one flush
 TOPIC_BYTES_MAX: Final = 249  # Kafka's own limit
@@ -135,7 +137,7 @@ def pack(envelope: Envelope) -> bytes:
         raise BugError(f"an envelope of {size} bytes exceeds {ENVELOPE_BYTES_MAX}: it was not split")
     counts = (len(producer), len(envelope.progress), len(envelope.blocks), 0, len(envelope.commands))
     body = b"".join((_HEADER.pack(size, *counts), *parts))
-    version = VERSION if any(b.is_labels for b in envelope.blocks) else VERSION_WITHOUT_LABELS
+    version = max((_version_of(b) for b in envelope.blocks), default=VERSION_FIRST)
     return _START.pack(MAGIC, version, 0, google_crc32c.value(body)) + body
 
 
@@ -176,6 +178,14 @@ def _pack_block(block: Block, parts: list[bytes]) -> int:
         size, rows, width, len(model), len(schema), len(block.versions), len(words), len(text), 0
     )
     return size
+
+
+def _version_of(block: Block) -> int:
+    """The first version that can hold a block."""
+    last = max((column.kind for column in block.columns), default=ColumnKind.FEATURE)
+    if last is ColumnKind.LABEL:
+        return VERSION_OF_LABELS
+    return VERSION if last > ColumnKind.LABEL else VERSION_FIRST
 
 
 @lru_cache(maxsize=8_192)  # a few models' columns
@@ -246,7 +256,7 @@ def unpack(value: bytes) -> Envelope:
     magic, version, zero, crc = reader.fields(_START, "start")
     if magic != MAGIC or zero != 0:
         raise MessageError("envelope: not one (wrong first bytes)")
-    if not VERSION_WITHOUT_LABELS <= version <= VERSION:
+    if not VERSION_FIRST <= version <= VERSION:
         raise MessageError(
             f"envelope: version {version}, this release reads up to {VERSION}.", remedy="Upgrade the worker."
         )
@@ -270,8 +280,8 @@ def unpack(value: bytes) -> Envelope:
     )
     if reader.at != len(value):
         raise MessageError(f"envelope: {len(value) - reader.at} bytes too many")
-    if version < VERSION and any(block.is_labels for block in found.blocks):
-        raise MessageError(f"envelope: version {version} has no labels")
+    if any(_version_of(block) > version for block in found.blocks):
+        raise MessageError(f"envelope: version {version} has no such columns")
     return found
 
 

@@ -141,6 +141,11 @@ class EventFiles:
             for rows in lists:
                 if header is None:
                     header = rows.pop(0)
+                    if self._source.mapping is not None and self._source.mapping.probabilities is not None:
+                        raise OperatorError(
+                            f"{file}: probabilities are an object, which CSV cannot hold.",
+                            remedy="Map the class instead.",
+                        )
                     mapping = self._mapping(file, header, nested=False)
                 yield Batch(self._csv_rows(header, rows, mapping), len(rows))
 
@@ -166,10 +171,6 @@ class EventFiles:
 
     def _mapping(self, file: Path, names: Sequence[str], *, nested: bool) -> FieldMapping:
         """Which column is which field in this table."""
-        if self._source.mapping is not None and self._source.mapping.probabilities is not None:
-            raise OperatorError(
-                f"{file}: probabilities are read from JSON only.", remedy="Map the class instead."
-            )
         if len(set(names)) != len(names):
             raise OperatorError(f"{file}: two columns have the same name.", remedy="Rename one of them.")
         mapping = mapping_of(self._source)

@@ -145,7 +145,10 @@ def _decided(data: Mapping[str, object]) -> Iterator[str]:
     sources, rows = _shown(budget, "sources"), _shown(reference, "rows")
     tau, block = _number(reference.get("tau")), _shown(reference, "block")
     where = "/".join(_shown(origin, key) for key in ("topic", "partition", "offset"))
-    yield f"  budget     {alarms} false alarms a week over {sources} sources, by one every {run} events"
+    if budget.get("covered") is False:
+        yield "  budget     not covered: only detectors of river opened this episode (`opens: true`)"
+    else:
+        yield f"  budget     {alarms} false alarms a week over {sources} sources, by one every {run} events"
     yield f"  reference  {_shown(reference, 'id')}, {rows} rows, tau {tau}, blocks of {block}"
     yield f"  decided by {where}"
     yield f"  runbook    {printable(_text(data, 'runbook') or '-', LINE_CHARS_MAX)}"

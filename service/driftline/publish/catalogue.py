@@ -482,7 +482,7 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "counter",
         "alarms",
         ("model",),
-        "Alarms of the detectors of river that `models.NAME.signals` names; they open no episode.",
+        "Alarms of river's detectors that `models.NAME.signals` names; without `opens` they open nothing.",
         "Nothing is known of how many are false. They stand in the alerts of their signal, as evidence.",
     ),
     Metric(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from driftline.decide.explain import SHIFTS, ChannelPart, Explanation, SignalPart
+from driftline.decide.explain_plugins import PluginPart
 from driftline.decide.texts import duration, number, percent
 from driftline.publish.drawing import table
 from driftline.publish.text import printable
 
 WEEK_SECONDS: Final = 7 * 24 * 3600
 NAME_CHARS: Final = 32
+NONE_SEEN: Final = 3.0  # alarms that none seen rule out with 95 % confidence (the rule of three)
 
 
-def explanation_lines(page: Explanation, cpu_us: float) -> Iterator[str]:
+def explanation_lines(page: Explanation, cpu_us: float, plugins: Sequence[PluginPart] = ()) -> Iterator[str]:
     """The page; ``cpu_us`` is the CPU of an event as measured just now."""
     rate = page.events_per_week / WEEK_SECONDS
     yield (
@@ -48,11 +50,26 @@ def explanation_lines(page: Explanation, cpu_us: float) -> Iterator[str]:
     yield ""
     rows = [_channel(s, c) for s in page.signals for c in s.channels]
     yield from table([["signal", "channel", "reference", "tolerated", "tau", "A", "B", "detectors"], *rows])
+    if plugins:
+        yield ""
+        yield "  Detectors of river, which the budget does not cover. False alarms: those on"
+        yield f"  {plugins[0].rows:,} independent rows like the reference; dependent rows make more."
+        yield ""
+        head = ["signal", "channel", "detector", "an alarm", "false alarms", "a week", "CPU an event"]
+        yield from table([head, *(_plugin(page, plugin) for plugin in plugins)])
 
 
-def as_json(page: Explanation, cpu_us: float) -> dict[str, Any]:
+def as_json(page: Explanation, cpu_us: float, plugins: Sequence[PluginPart] = ()) -> dict[str, Any]:
     """The same as plain data; delays also in minutes."""
     body = {**asdict(page), "cpu_us_per_event": round(cpu_us, 3)}
+    body["plugins"] = [
+        {
+            **asdict(p),
+            "false_alarms_per_week": p.alarms / p.rows * page.events_per_week,
+            "covered": False,
+        }
+        for p in plugins
+    ]
     for signal, part in zip(body["signals"], page.signals, strict=True):
         signal["delays"] = [
             {"shift_sd": s, "events": d, "minutes": None if d is None else page.minutes(d)}
@@ -83,6 +100,19 @@ def _channel(signal: SignalPart, channel: ChannelPart) -> list[str]:
         f"{channel.run_length:.2g}",
         f"{channel.detector_run_length:.2g}",
         " + ".join(channel.detectors),
+    ]
+
+
+def _plugin(page: Explanation, plugin: PluginPart) -> list[str]:
+    weekly = (plugin.alarms or NONE_SEEN) / plugin.rows * page.events_per_week
+    return [
+        printable(plugin.signal, NAME_CHARS),
+        printable(plugin.channel, NAME_CHARS),
+        plugin.detector,
+        "opens an episode" if plugin.opens else "is evidence",
+        f"{plugin.alarms:,}",
+        number(weekly) if plugin.alarms else f"under {number(weekly)}",
+        f"{plugin.cpu_us:.1f} us",
     ]
 
 

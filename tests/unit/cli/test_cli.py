@@ -276,6 +276,16 @@ def test_baselines_are_shown_and_compared(events: Path, tmp_path: Path) -> None:
     psi, shift = map(float, row.split()[1:3])
     assert psi > 0.5
     assert 0.9 < shift < 1.1
+    exported = run("baseline", "export", str(tmp_path / "before.json"), "--datasketches", str(tmp_path / "s"))
+    assert exported.exit_code == 0, exported.stderr
+    index = json.loads((tmp_path / "s" / "index.json").read_text())
+    (age,) = [entry for entry in index["sketches"] if entry["signal"] == "age"]
+    assert (index["model"], age["n"]) == ("m", 4_999)
+    assert (tmp_path / "s" / age["file"]).stat().st_size > 1_000
+    assert (
+        run("baseline", "export", str(tmp_path / "before.json"), "--datasketches", str(events)).exit_code
+        == 64
+    )
 
 
 def test_large_baselines_are_read_twice(

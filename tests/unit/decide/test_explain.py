@@ -10,6 +10,7 @@ import pytest
 
 from driftline.config import Settings, load_settings
 from driftline.decide.explain import SHIFTS, Trial, synthetic
+from driftline.decide.explain_plugins import PluginTrial
 from driftline.detect.kernels.engine import run_block
 from driftline.detect.kernels.state import KIND_OPEN, new_state
 from driftline.detect.reference import RawColumn, Reference, build_reference
@@ -154,6 +155,37 @@ def test_the_page_is_readable_and_plain_json() -> None:
     body = json.loads(json.dumps(as_json(page, 3.5), allow_nan=False))
     assert [d["shift_sd"] for d in body["signals"][0]["delays"]] == list(SHIFTS)
     assert body["snapshot_bytes"] > 1_000
+
+
+def test_detectors_of_river_show_their_false_alarms_and_cost() -> None:
+    """The same alarms each time; the page says that the budget does not cover them."""
+    detectors = [
+        {"river": "HDDM_W", "channel": "share[a]", "opens": True},
+        {"river": "DDM", "channel": "missing"},
+    ]
+    named = load_settings(None, models={"m": {"signals": {"word": {"detectors": detectors}}}})
+    trial = Trial(named, NORMAL, 100.0)
+    found = []
+    for _ in range(2):
+        plugins = PluginTrial(trial.detection)
+        for place in range(len(plugins.plugins)):
+            plugins.run(place)
+        found.append([plugins.part(place, 1.5) for place in range(len(plugins.plugins))])
+    assert found[0] == found[1]
+    hddm, ddm = found[0]
+    assert (hddm.detector, hddm.opens, hddm.rows, ddm.opens, ddm.alarms) == ("HDDM_W", True, 10_000, False, 0)
+    assert hddm.alarms > 0
+    page = trial.explanation()
+    text = "\n".join(explanation_lines(page, 3.5, found[0]))
+    assert "which the budget does not cover" in text
+    rows = {line.split()[2]: line for line in text.splitlines() if "HDDM_W" in line or "DDM " in line}
+    assert "opens an episode" in rows["HDDM_W"]
+    assert "is evidence" in rows["DDM"]
+    assert "under 18,144" in rows["DDM"]  # the rule of three
+    body = json.loads(json.dumps(as_json(page, 3.5, found[0]), allow_nan=False))
+    weekly = hddm.alarms / 10_000 * 100.0 * 7 * 86_400
+    assert body["plugins"][0]["false_alarms_per_week"] == pytest.approx(weekly)
+    assert body["plugins"][0]["covered"] is False
 
 
 def test_synthetic_rows_are_like_the_reference() -> None:

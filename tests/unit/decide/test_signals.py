@@ -276,3 +276,17 @@ def test_traffic_is_an_episode_of_the_model() -> None:
     assert opened.data["signal_kind"] == "model"
     _, again = in_steps(new_model(reference), rows, 1_111)
     assert again == alerts
+
+
+def test_an_episode_of_a_shape_outlives_the_freezing_of_a_later_feature() -> None:
+    """Window tests are numbered behind the channels, of which there are more: it resolves as without."""
+    rng = np.random.default_rng(1)
+    x = [rng.normal(size=2 * WINDOW), same_location_and_spread(rng, 3 * WINDOW), rng.normal(size=3 * WINDOW)]
+    rows = {"x": np.concatenate(x)}
+    n = len(rows["x"])
+    late = np.where(np.arange(n) < 3 * WINDOW, np.nan, rng.normal(size=n))
+    reference = file_reference({"x": np.random.default_rng(2).normal(size=20_000)})
+    alone = run(new_model(reference), block(rows))
+    assert brief(alone) == [("opened", "x", "shape"), ("resolved", "x", "shape")]
+    found = run(new_model(reference), block(rows | {"late": late}))
+    assert [(a.type, a.signal, a.row) for a in found] == [(a.type, a.signal, a.row) for a in alone]

@@ -117,7 +117,7 @@ def test_missing_values_are_not_fed() -> None:
     """A detector sees what its channel sees."""
     plugin = Plugin.new("x", "location", 0, "KSWIN", {})
     y = np.array([[0.1, np.nan, 0.2, np.nan]])
-    plugin.run(y, np.arange(4), 0, 4)
+    plugin.run(y, np.arange(4), 0, 4, 100)
     assert plugin.detector.n == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,11 +52,27 @@ def test_partitions_are_used_evenly() -> None:
     assert counts.max() < 170
 
 
+def test_confidence_needs_version_3() -> None:
+    """Written only where it is, and no older version may hold it."""
+    whole = example()
+    block = replace(
+        whole.blocks[0],
+        columns=(Column(ColumnKind.CONFIDENCE, ""), Column(ColumnKind.ENTROPY, "")),
+        tags=np.full((2, 2), 2, np.uint8),
+        values=np.full((2, 2), 0.5),
+    )
+    data = pack(replace(whole, blocks=(block,)))
+    assert (pack(whole)[4], data[4]) == (1, 3)
+    assert [c.kind for c in unpack(data).blocks[0].columns] == [ColumnKind.CONFIDENCE, ColumnKind.ENTROPY]
+    with pytest.raises(MessageError, match="version 2 has no such columns"):
+        unpack(data[:4] + b"\2" + data[5:])
+
+
 def test_nonsense_is_refused() -> None:
     """Each says what it is."""
     data = pack(example())
-    with pytest.raises(MessageError, match="version 3, this release reads up to 2"):
-        unpack(data[:4] + b"\3" + data[5:])
+    with pytest.raises(MessageError, match="version 4, this release reads up to 3"):
+        unpack(data[:4] + b"\4" + data[5:])
     with pytest.raises(MessageError, match="first bytes"):
         unpack(b"{" + data[1:])
     with pytest.raises(MessageError, match="checksum"):

@@ -214,6 +214,31 @@ def test_nested_tables(tmp_path: Path) -> None:
     assert cells(block, "SCORE") == [("NUMBER", 0.5)] * 2
 
 
+def test_probabilities_in_structs_are_those_of_lines(tmp_path: Path) -> None:
+    """Class, confidence and entropy, invalid and absent ones, and a score that is one of them."""
+    rng = np.random.default_rng(3)
+    given: list[Any] = [dict(zip("abc", row.tolist(), strict=True)) for row in rng.dirichlet([1, 2, 3], 50)]
+    given += [None, {"a": None, "b": 0.5, "c": 0.5}, {"a": 0.2, "b": 0.2, "c": 0.2}, {"a": 1, "b": 0, "c": 0}]
+    table, lines = tmp_path / "t.parquet", tmp_path / "t.jsonl"
+    likely = "/prediction/probabilities"
+    inside = {"model": "/model", "probabilities": likely, "score": f"{likely}/a", "features": "/features"}
+    there = [p for p in given if p is not None]  # where the object is null, a table has a null score
+    for settings, some in ((settings_of(), given), (settings_of(mapping=inside), there)):
+        rows = [{"model": "m", "features": {"x": 1.0}, "prediction": {"probabilities": p}} for p in some]
+        parquet.write_table(pa.Table.from_pylist(rows), table)
+        lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        found = [next(iter(reader(path, settings)[1]))[0] for path in (table, lines)]
+        assert found[0].counts == found[1].counts
+        (left,), (right,) = (decoded.blocks for decoded in found)
+        assert left.columns == right.columns
+        assert (left.tags == right.tags).all()
+        assert left.values.tobytes() == right.values.tobytes()
+    wrong = tmp_path / "wrong.parquet"
+    parquet.write_table(pa.table({"m": [1], "p": ["a"]}), wrong)
+    flat = settings_of(model="m", mapping={"probabilities": "/p", "features": ""})
+    assert cells(blocks_of(wrong, flat)[0], "CONFIDENCE") == [("INVALID", None)]
+
+
 def test_rejected_rows_are_counted_like_lines(tmp_path: Path) -> None:
     """Each row is accepted, rejected with its code or empty; offsets are row numbers."""
     path = tmp_path / "t.csv"
@@ -297,7 +322,7 @@ def test_mistakes_about_files_are_named(tmp_path: Path, monkeypatch: pytest.Monk
     mapping = {"score": "/deep/score"}
     assert "there is no column 'deep'" in problem(path, settings_of(model="m", mapping=mapping))
     likely = {"probabilities": "/x"}
-    assert "read from JSON only" in problem(path, settings_of(model="m", mapping=likely))
+    assert "an object, which CSV cannot hold" in problem(path, settings_of(model="m", mapping=likely))
     lines = write(tmp_path, "jsonl", [{"x": 1}])
     assert "inputs[].mapping" in problem(lines, columns={"time": "ts"})
     twice = tmp_path / "twice.csv"

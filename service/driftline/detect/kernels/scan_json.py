@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.detect.kernels._jit import jit
+from driftline.detect.kernels.distribution import certainty, plogp
 from driftline.detect.kernels.scan_number import (
     DECLINED,
     INTEGER,
@@ -56,7 +57,9 @@ from driftline.detect.kernels.scan_tables import (
     SPACE_PARENT,
     STATE_AGE_MAX,
     STATE_BAD_NAME,
+    STATE_BAD_PROBABILITIES,
     STATE_CELLS,
+    STATE_DISTRIBUTION,
     STATE_FIXED_MODEL,
     STATE_INVALID,
     STATE_MINUTE,
@@ -95,10 +98,14 @@ ROLE_CLASS: Final = 10
 ROLE_PROBABILITIES: Final = 11
 ROLE_PROBABILITY: Final = 12
 ROLE_PATH: Final = 13  # only of interest for what is in it
+ROLE_CONFIDENCE: Final = 14  # these two are in no record: derived from the probabilities
+ROLE_ENTROPY: Final = 15
 
-# The first two keys of every table: cells of predictions carry them whatever the record called them.
+# The first keys of every table: cells of predictions carry them whatever the record called them.
 KEY_SCORE: Final = 0
 KEY_CLASS: Final = 1
+KEY_CONFIDENCE: Final = 2
+KEY_ENTROPY: Final = 3
 
 # Columns of Rows.ints.
 ROW_MODEL: Final = 0  # string number; -1: the row was not accepted
@@ -111,7 +118,7 @@ ROW_INTS: Final = 4
 CELL_BYTES_MIN: Final = 5
 TIME_MS_MAX: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
-_BACKSTOP = 2  # cells that a row may have beyond those its bytes pay for: a derived class
+_BACKSTOP = 4  # cells that a row may have beyond those its bytes pay for: class, confidence, entropy
 _NUMBER = int(Tag.NUMBER)
 _NULL = int(Tag.NULL)
 _STRING = int(Tag.STRING)
@@ -390,6 +397,7 @@ def scan_rows(
     root = keys_at + KEY_ENTRY * KEYS_MAX
     class_at = keys_at + KEY_ENTRY * KEY_CLASS
     age_max = state[STATE_AGE_MAX]
+    sums = np.zeros(3)  # of probabilities: classes, total, plogp; not in registers, few events have them
     r = state[STATE_ROW]
     while r < n:
         state[STATE_ROW] = r
@@ -418,6 +426,7 @@ def scan_rows(
         best = -np.inf  # most probable class so far, and where its name is
         best_start = np.int64(-1)
         best_end = np.int64(-1)
+        distributed = False  # there are probabilities to make a confidence of
         space = np.int64(TOP)
         closer = 125  # } or ], what ends this space
         previous = root
@@ -554,6 +563,8 @@ def scan_rows(
                             id_hash = hash_bytes(start, stop, 0)
                         elif role == ROLE_BAD:
                             bad += 1
+                        elif role == ROLE_PROBABILITY:
+                            sums[2] = np.nan
                 elif (c >= 48 and c <= 57) or (c == 45 and load8(p + 1) != 73):
                     what, p, number_value = parse_number(p)
                     if what == DECLINED:
@@ -585,10 +596,16 @@ def scan_rows(
                             return r  # type: ignore[no-any-return]
                         event_time = np.int64(number_value)
                     elif role == ROLE_PROBABILITY:
-                        if what != UNUSABLE and (best_start < 0 or number_value > best):
-                            best = number_value
-                            best_start = key_start
-                            best_end = key_start + size
+                        if what == UNUSABLE:
+                            sums[2] = np.nan
+                        else:
+                            if best_start < 0 or number_value > best:
+                                best = number_value
+                                best_start = key_start
+                                best_end = key_start + size
+                            sums[0] += 1.0
+                            sums[1] += number_value
+                            sums[2] += plogp(number_value)
                     elif role == ROLE_BAD:
                         bad += 1
                     elif role != ROLE_IGNORED and role != ROLE_PATH:
@@ -610,6 +627,9 @@ def scan_rows(
                             return r  # type: ignore[no-any-return]
                         store64(at + 8 * SPACE_CLOSER, closer)
                         space = inner
+                        if role == ROLE_PROBABILITIES:
+                            distributed = state[STATE_DISTRIBUTION] != 0
+                            sums[:] = 0.0
                         closer = 125
                         if c == 91:
                             closer = 93
@@ -624,7 +644,9 @@ def scan_rows(
                         nested += 1
                     elif role == ROLE_BAD:
                         bad += 1
-                    elif role != ROLE_IGNORED and role != ROLE_PATH and role != ROLE_PROBABILITY:
+                    elif role == ROLE_PROBABILITY:
+                        sums[2] = np.nan
+                    elif role != ROLE_IGNORED and role != ROLE_PATH:
                         return r  # type: ignore[no-any-return]
                     p = np.int64(skip_container(p, end, depth, state_at))
                     if p < 0:
@@ -641,10 +663,11 @@ def scan_rows(
                             key = np.int64(KEY_CLASS if literal == _BOOL else KEY_SCORE)
                     elif role == ROLE_BAD:
                         bad += 1
+                    elif role == ROLE_PROBABILITY:
+                        sums[2] = np.nan
                     elif (
                         role != ROLE_IGNORED
                         and role != ROLE_PATH
-                        and role != ROLE_PROBABILITY
                         and (literal != _NULL or role == ROLE_MODEL)
                     ):
                         return r  # type: ignore[no-any-return]
@@ -704,6 +727,18 @@ def scan_rows(
                 cell_tag[cell] = _STRING
                 cell_value[cell] = np.float64(number)
             cell += 1
+        if distributed:
+            confidence, entropy = certainty(best, sums[1], sums[2], sums[0])
+            usable = not np.isnan(confidence)
+            cell_key[cell] = KEY_CONFIDENCE
+            cell_key[cell + 1] = KEY_ENTROPY
+            cell_tag[cell] = cell_tag[cell + 1] = _NUMBER if usable else _INVALID
+            cell_value[cell] = confidence
+            cell_value[cell + 1] = entropy
+            cell += 2
+            if not usable:
+                invalid += 2
+                state[STATE_BAD_PROBABILITIES] += 1
         ints[r, ROW_MODEL] = model
         ints[r, ROW_VERSION] = version
         ints[r, ROW_TIME] = event_time

@@ -18,7 +18,7 @@ from driftline.config.mapping import Path
 from driftline.detect.kernels.scan_number import INTEGER_MAX
 from driftline.ingest.decode.mapping import FieldMapping
 from driftline.ingest.decode.slow import judge_value
-from driftline.ingest.decode.table import Cells, Table, cells_of
+from driftline.ingest.decode.table import Cells, Probabilities, Table, cells_of
 from driftline.records import I64, Tag
 
 _NESTED: Final[list[Any]] = []  # stands for a value that JSON would hold in an array or object
@@ -69,6 +69,7 @@ def table_of(batch: Any, mapping: FieldMapping, offsets: I64, record_times: I64)
             table.class_ = table.class_ or found
         else:
             table.score = table.score or found
+    table.probabilities = _probabilities(batch, mapping)
     for name, path in mapping.single:
         single = cells(path)
         if single is not None:
@@ -88,15 +89,34 @@ def members(batch: Any, mapping: FieldMapping) -> list[str]:
     column = column_at(batch, base)
     if base and (column is None or not pa.types.is_struct(column.type)):
         return []
+    inside = _inside(mapping, base)
+    names = batch.schema.names if not base else [f.name for f in column.type]
+    return [name for name in names if name not in inside]
+
+
+def _inside(mapping: FieldMapping, base: Path) -> set[str]:
+    """The members of a field that are other fields, or on the way to one."""
     fields = (
         mapping.model, mapping.id, mapping.time, mapping.model_version, mapping.prediction, mapping.score,
         mapping.class_, mapping.probabilities, *(path for _, path in mapping.single),
     )  # fmt: skip
-    inside = {
+    return {
         path[len(base)] for path in fields if path and len(path) > len(base) and path[: len(base)] == base
     }
-    names = batch.schema.names if not base else [f.name for f in column.type]
-    return [name for name in names if name not in inside]
+
+
+def _probabilities(batch: Any, mapping: FieldMapping) -> Probabilities | None:
+    """The class probabilities of a batch, None where the table has no such column."""
+    path = mapping.probabilities
+    column = column_at(batch, path)
+    if path is None or column is None:
+        return None
+    present, inside = np.asarray(column.is_valid()), _inside(mapping, path)
+    if not pa.types.is_struct(column.type):
+        return Probabilities(present, {}, not inside)  # no distribution, as in JSON
+    names = [f.name for f in column.type if f.name not in inside]
+    classes = {name: column_cells(column_at(batch, (*path, name))) for name in names}
+    return Probabilities(present, classes, not inside)
 
 
 def is_nested(schema: Any) -> bool:

@@ -109,6 +109,7 @@ class Tree:
         self.spaces = [Space(0)]
         self.features: int | None = None  # the space of the features' object
         self.probabilities: int | None = None
+        self._labels = mapping.label is not None
         # Objects first: fields may lie inside them.
         if mapping.features is not None:
             self.features = self._object(mapping.features, sj.ROLE_FEATURES, sj.ROLE_FEATURE)
@@ -160,6 +161,12 @@ class Tree:
             names = self.spaces[self.spaces[at].parent].names
             names[path[-1]] = names[path[-1]]._replace(role=role)
         return at
+
+    @property
+    def distribution(self) -> bool:
+        """Whether probabilities become a confidence: of events, where all members are classes."""
+        at = self.probabilities
+        return at is not None and not self.spaces[at].names and not self._labels
 
     def elements(self) -> list[tuple[int, int, str]]:
         """(space, index, name) of the names that are indexes too, in the order in which an array has them."""

@@ -36,6 +36,12 @@ from driftline.records import (
 
 NESTED_NAMES_MAX: Final = 100  # names counted apart in one chunk; the rest is counted as nested:*
 _CELLS_START: Final = 1 << 16
+_PREDICTIONS: Final = {  # in the order of their keys
+    sj.ROLE_SCORE: ColumnKind.SCORE,
+    sj.ROLE_CLASS: ColumnKind.CLASS,
+    sj.ROLE_CONFIDENCE: ColumnKind.CONFIDENCE,
+    sj.ROLE_ENTROPY: ColumnKind.ENTROPY,
+}
 _PADDING: Final = b"\0" * CHUNK_PADDING
 _CONTROL_END: Final = 0x20
 
@@ -96,6 +102,7 @@ class NativeDecoder:
         self._models: set[str] = set()
         self._state = np.zeros(st.STATE_SIZE, np.int64)
         self._state[st.STATE_FIXED_MODEL] = -1
+        self._state[st.STATE_DISTRIBUTION] = self._tree.distribution
         self._state[st.STATE_AGE_MAX] = -1 if max_event_age_ms is None else max_event_age_ms
         if not judge_times:
             self._state[st.STATE_AGE_MAX] = st.TIMES_NOT_JUDGED
@@ -144,6 +151,7 @@ class NativeDecoder:
             ("invalid", st.STATE_INVALID),
             ("no_id", st.STATE_NO_ID),
             ("bad_name", st.STATE_BAD_NAME),
+            ("bad_probabilities", st.STATE_BAD_PROBABILITIES),
         ):
             if self._state[at]:
                 counts[name] += int(self._state[at])
@@ -188,6 +196,7 @@ class NativeDecoder:
             st.STATE_INVALID,
             st.STATE_NO_ID,
             st.STATE_BAD_NAME,
+            st.STATE_BAD_PROBABILITIES,
             st.STATE_NESTED,
         ):
             state[at] = 0
@@ -313,15 +322,15 @@ class NativeDecoder:
     # --- keys
 
     def _teach_tree(self, elements: list[tuple[int, int, str]]) -> None:
-        """Teaches the names of the tree, the score and the class first: they are KEY_SCORE and KEY_CLASS."""
+        """Teaches the names of the tree, those of predictions first: they are KEY_SCORE to KEY_ENTROPY."""
         spaces = self._tree.spaces
         listed = [(at, name, leaf) for at, space in enumerate(spaces) for name, leaf in space.names.items()]
-        for role in (sj.ROLE_SCORE, sj.ROLE_CLASS):
+        for role in _PREDICTIONS:
             known = next(((at, name) for at, name, leaf in listed if leaf.role == role), None)
             if known is None or not self._teach(*known, Leaf(role)):
                 self._teach(len(spaces), str(role), Leaf(role))  # a space that no record has
         for at, name, leaf in listed:
-            if leaf.role not in (sj.ROLE_SCORE, sj.ROLE_CLASS):
+            if leaf.role not in _PREDICTIONS:
                 self._teach(at, name, leaf)
         table = self._keys.spaces
         table[:, st.SPACE_PARENT] = [space.parent for space in spaces]
@@ -368,8 +377,8 @@ class NativeDecoder:
         column = None
         if leaf.role == sj.ROLE_FEATURE:
             column = Column(ColumnKind.LABEL if leaf.label else ColumnKind.FEATURE, leaf.feature)
-        elif leaf.role in (sj.ROLE_SCORE, sj.ROLE_CLASS):
-            column = Column(ColumnKind.SCORE if leaf.role == sj.ROLE_SCORE else ColumnKind.CLASS, "")
+        elif leaf.role in _PREDICTIONS:
+            column = Column(_PREDICTIONS[leaf.role], "")
         if column is not None:
             self._cell_keys[int(column.kind), column.name] = number
         self._columns.append(column)

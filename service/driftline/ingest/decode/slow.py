@@ -9,6 +9,7 @@ to come before a recursive parser sees the record.
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from driftline.detect.kernels.distribution import certainty_of
 from driftline.detect.kernels.scan_json import TIME_MS_MAX, depth_max
 from driftline.detect.kernels.scan_number import INTEGER_MAX
 from driftline.detect.kernels.scan_tables import STRING_BYTES_MAX
@@ -41,6 +43,8 @@ TIME_MS_MIN: Final = -62_135_596_800_000  # 0001-01-01T00:00:00Z
 FEATURE: Final = int(ColumnKind.FEATURE)
 SCORE: Final = int(ColumnKind.SCORE)
 CLASS: Final = int(ColumnKind.CLASS)
+CONFIDENCE: Final = int(ColumnKind.CONFIDENCE)
+ENTROPY: Final = int(ColumnKind.ENTROPY)
 LABEL: Final = int(ColumnKind.LABEL)
 _MODEL_ID = re.compile(MODEL_ID_PATTERN)
 _TIME = re.compile(
@@ -318,12 +322,14 @@ def _most_probable(given: Any, tree: Tree, row: SlowRow) -> str | None:
     """The class with the largest probability, of equals the first in the record."""
     if not isinstance(given, dict):
         if given is not None and given is not ABSENT:
-            row.counts.append("bad_probabilities")
+            row.counts += ["bad_probabilities"] * (not tree.distribution)
+            _certainty([np.nan], tree, row)
         return None
     assert tree.probabilities is not None  # a dict was found where the mapping has them
     listed = tree.spaces[tree.probabilities].names
     best: str | None = None
     best_value = 0.0
+    values = []
     for name, value in given.items():
         if name in listed:
             continue
@@ -332,9 +338,20 @@ def _most_probable(given: Any, tree: Tree, row: SlowRow) -> str | None:
             continue
         row.ignored.append((tree.probabilities, name))
         tag, number = judge_value(value)
-        if tag is Tag.NUMBER and isinstance(number, float) and (best is None or number > best_value):
-            best, best_value = name, number
+        values.append(number if tag is Tag.NUMBER and isinstance(number, float) else np.nan)
+        if values[-1] == values[-1] and (best is None or values[-1] > best_value):
+            best, best_value = name, values[-1]
+    _certainty(values, tree, row)
     return best
+
+
+def _certainty(values: list[float], tree: Tree, row: SlowRow) -> None:
+    """Confidence and entropy of class probabilities; invalid values, counted, if they are none."""
+    if tree.distribution:
+        confidence, entropy = certainty_of(np.array(values, np.float64))
+        tag = Tag.INVALID if math.isnan(confidence) else Tag.NUMBER
+        row.cells += [SlowCell(CONFIDENCE, "", tag, confidence), SlowCell(ENTROPY, "", tag, entropy)]
+        row.counts += ["bad_probabilities"] * (tag is Tag.INVALID)
 
 
 def judge(raw: bytes, record_time: int, rules: Rules, tree: Tree) -> SlowRow:

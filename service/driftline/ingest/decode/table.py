@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from driftline.detect.kernels.distribution import certainty_of
 from driftline.detect.kernels.scan_tables import hash_parts
 from driftline.ingest.columns import take_rows
 from driftline.ingest.decode.base import Decoded
@@ -65,6 +67,14 @@ class Cells(NamedTuple):
     strings: tuple[str, ...] = ()
 
 
+class Probabilities(NamedTuple):
+    """A column of class probabilities."""
+
+    present: npt.NDArray[np.bool_]  # (rows,)
+    classes: dict[str, Cells]
+    whole: bool  # no member is another field
+
+
 @dataclass(slots=True)
 class Table:
     """Some rows. Fields are values as ``json.loads`` gives them; None: the table has no such column.
@@ -80,6 +90,7 @@ class Table:
     model_version: Sequence[Any] | None = None
     score: Cells | None = None
     class_: Cells | None = None
+    probabilities: Probabilities | None = None
     features: dict[str, Cells] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -181,6 +192,8 @@ def _block(table: Table, times: I64, counts: Counter[str], accepted: Any) -> Blo
             listed.append((ColumnKind.FEATURE, name, cells))
     listed += [(ColumnKind.SCORE, "", table.score)] if table.score is not None else []
     listed += [(ColumnKind.CLASS, "", table.class_)] if table.class_ is not None else []
+    if table.probabilities is not None:
+        listed += _derived(table.probabilities, table.class_ is None, counts, accepted)
     for kind, name, cells in listed:
         shown = name if kind is ColumnKind.FEATURE else f"prediction.{kind.name.lower()}"
         for key, tag in (("invalid", Tag.INVALID), (f"nested:{shown}", Tag.NESTED)):
@@ -206,6 +219,36 @@ def _block(table: Table, times: I64, counts: Counter[str], accepted: Any) -> Blo
         versions=tuple(names),
         id_hash=_hashes([i or b"" for i in ids]),
     )
+
+
+def _derived(
+    given: Probabilities, unnamed: bool, counts: Counter[str], accepted: Any
+) -> list[tuple[ColumnKind, str, Cells]]:
+    """What the probabilities say: the class where nothing else does, confidence and entropy."""
+    n = len(given.present)
+    classes = {name: cells for name, cells in given.classes.items() if name_allowed(name)}
+    counts["bad_name"] += (len(given.classes) - len(classes)) * int((given.present & accepted).sum())
+    p = np.full((n, len(classes)), np.nan)
+    for k, cells in enumerate(classes.values()):
+        number = given.present & (cells.tags == Tag.NUMBER)
+        p[number, k] = cells.values[number]
+    listed = []
+    if unnamed:
+        best = np.where(np.isnan(p), -np.inf, p).argmax(axis=1) if classes else np.zeros(n, np.int64)
+        names = list(classes)
+        known = ~np.isnan(p).all(axis=1)
+        likely = [names[k] if there else ABSENT for k, there in zip(best.tolist(), known, strict=True)]
+        listed.append((ColumnKind.CLASS, "", cells_of(likely)))
+    if not given.whole:
+        return listed
+    found = np.array([certainty_of(row) for row in p]).reshape(n, 2)
+    bad = given.present & np.isnan(found[:, 0])
+    counts["bad_probabilities"] += int((bad & accepted).sum())
+    tags = np.where(given.present, np.where(bad, Tag.INVALID, Tag.NUMBER), Tag.ABSENT).astype(np.uint8)
+    found[~given.present] = np.nan
+    for kind, values in zip((ColumnKind.CONFIDENCE, ColumnKind.ENTROPY), found.T, strict=True):
+        listed.append((kind, "", Cells(tags, values)))
+    return listed
 
 
 def _hashes(ids: list[bytes]) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from driftline.detect.kernels import scan_json as sj
 from driftline.detect.kernels import scan_tables as tables
 from driftline.errors import BugError, OperatorError
-from driftline.ingest.decode import NativeDecoder, hash_id, make_decoder, warm
+from driftline.ingest.decode import FieldMapping, NativeDecoder, hash_id, make_decoder, warm
 from driftline.records import FEATURES_MAX, ColumnKind, RecordChunk, Source, Tag
 
 T0 = 1_795_428_000_000
@@ -132,7 +132,7 @@ def test_predictions(fast: bool) -> None:
                          {"score": None, "class": 3}, [1], None, {"score": {"x": 1}}]  # fmt: skip
     found = decoder(fast=fast).decode(chunk_of([{"model": "m", "prediction": s} for s in shapes] * 2))
     block = found.blocks[0]
-    assert [c.kind for c in block.columns] == [ColumnKind.SCORE, ColumnKind.CLASS]
+    assert [c.kind for c in block.columns][:2] == [ColumnKind.SCORE, ColumnKind.CLASS]
     assert [Tag(t).name for t in block.tags[0, :9]] == [
         "NUMBER", "ABSENT", "ABSENT", "NUMBER", "ABSENT", "NULL", "ABSENT", "ABSENT", "NESTED"
     ]  # fmt: skip
@@ -142,6 +142,38 @@ def test_predictions(fast: bool) -> None:
     assert block.columns[1].strings == ("yes", "no", "b")
     assert found.counts["nested:prediction"] == 2
     assert found.counts["nested:prediction.score"] == 2
+
+
+def test_probabilities_become_confidence_and_entropy(fast: bool) -> None:
+    """The largest, and the entropy by the number of classes; what is none is invalid and counted."""
+    given: list[Any] = [
+        {"a": 0.93, "b": 0.07}, {"a": 1}, dict.fromkeys("abcd", 0.25), {"a": 1.0, "b": 0, "c": 0},
+        {"a": -0.1, "b": 1.1}, {"a": 0.5, "b": 0.4}, {"a": 0.5, "b": "0.5"}, {"a": 1.0, "b": None},
+        {"a": 1.0, "b": [1]},
+        {}, {"a": True}, {f"c{i}": 1 / 1001 for i in range(1001)}, [0.5, 0.5], "a",
+        None,
+    ]  # fmt: skip
+    rows = [{"model": "m", "prediction": {"probabilities": p}} for p in given]
+    found = decoder(fast=fast).decode(chunk_of(rows * 2))
+    block = found.blocks[0]
+    at = {c.kind: i for i, c in enumerate(block.columns)}
+    confidence, entropy = at[ColumnKind.CONFIDENCE], at[ColumnKind.ENTROPY]
+    assert block.tags[confidence, :15].tolist() == [Tag.NUMBER] * 4 + [Tag.INVALID] * 10 + [Tag.ABSENT]
+    assert (block.tags[confidence] == block.tags[entropy]).all()
+    assert block.values[confidence, :4].tolist() == [0.93, 1.0, 0.25, 1.0]
+    binary = -(0.93 * np.log2(0.93) + 0.07 * np.log2(0.07))
+    assert np.allclose(block.values[entropy, :4], [binary, 0.0, 1.0, 0.0], atol=1e-12)
+    assert found.counts["bad_probabilities"] == 20
+    assert found.counts["invalid"] == 40
+
+
+def test_probabilities_with_another_field_inside_have_no_confidence(fast: bool) -> None:
+    """The score is one of them: the others are no distribution, and the class is the most probable other."""
+    mapping = FieldMapping(model=("model",), score=("p", "yes"), probabilities=("p",), features=("features",))
+    rows = [{"model": "m", "p": {"yes": 0.9, "no": 0.1}}] * 3
+    found = decoder(fast=fast, mapping=mapping).decode(chunk_of(rows))
+    assert [c.kind for c in found.blocks[0].columns] == [ColumnKind.SCORE, ColumnKind.CLASS]
+    assert found.counts["bad_probabilities"] == 0
 
 
 def test_ids_hash_alike_on_every_path() -> None:
