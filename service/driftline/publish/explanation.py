@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from driftline.decide.explain import SHIFTS, ChannelPart, Explanation, SignalPart
+from driftline.decide.explain import SHIFTS, ChannelPart, Explanation, KpiPart, SignalPart
 from driftline.decide.texts import duration, number, percent
 from driftline.publish.drawing import table
 from driftline.publish.text import printable
 
 WEEK_SECONDS: Final = 7 * 24 * 3600
 NAME_CHARS: Final = 32
+MEASURE_CHARS: Final = 80
 
 
 def explanation_lines(page: Explanation, cpu_us: float) -> Iterator[str]:
@@ -48,6 +49,17 @@ def explanation_lines(page: Explanation, cpu_us: float) -> Iterator[str]:
     yield ""
     rows = [_channel(s, c) for s in page.signals for c in s.channels]
     yield from table([["signal", "channel", "reference", "tolerated", "tau", "A", "B", "detectors"], *rows])
+    if page.kpis:
+        yield ""
+        yield from kpi_lines(page.kpis)
+
+
+def kpi_lines(kpis: Sequence[KpiPart]) -> Iterator[str]:
+    """The KPIs of a model; none of them draws on the budget."""
+    yield "  KPIs: bounds that were agreed, outside of the budget of false alarms."
+    yield ""
+    rows = [[k.name, printable(k.measure, MEASURE_CHARS), k.window, k.agreed, k.severity] for k in kpis]
+    yield from table([["KPI", "measure", "window", "agreed", "severity"], *rows])
 
 
 def as_json(page: Explanation, cpu_us: float) -> dict[str, Any]:
