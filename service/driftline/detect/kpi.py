@@ -185,16 +185,20 @@ class Meter:
         self.place, self.counts = place, now.copy()
         if first < 0:
             return None
-        value, counted = _of_join(self.measure, now, now - before)
+        value, counted = _of_join(self.measure, before, now - before)
         begin = first * self.window_ms
         return Closed(0, value, counted, counted, begin, begin + self.window_ms)
 
 
-def _of_join(measure: Measure, now: I64, moved: I64) -> tuple[float, int]:
-    """Coverage or a quantile of the delays within a window, and how many rows that is of."""
+def _of_join(measure: Measure, before: I64, moved: I64) -> tuple[float, int]:
+    """Coverage or a quantile of the delays within a window, and how many rows that is of.
+
+    Coverage is labels that came by predictions that came: it says nothing while the first labels are on their
+    way, that is unless one had come before the window.
+    """
     if measure.name == "label_coverage":
         predictions = int(moved[join.PREDICTIONS])
-        if not predictions or not now[join.COVERED]:  # before the first label nobody knows how late they are
+        if not predictions or not before[join.COVERED]:
             return math.nan, predictions
         return int(moved[join.COVERED]) / predictions, predictions
     delays = moved[join.COUNTS :]
