@@ -28,7 +28,7 @@ from driftline.decide.kpi_standing import PREFIX, At, Kpi, Stored
 from driftline.decide.outputs import Alert, KpiView
 from driftline.detect.actor import Detection
 from driftline.detect.kpi import Closed, Meter
-from driftline.detect.kpi_feed import feed_events, feed_labelled, fits
+from driftline.detect.kpi_feed import feed_events, feed_labelled, first_seen, fits
 from driftline.detect.labels import Labels, Rows
 from driftline.detect.performance import Performance
 from driftline.detect.signals import Layout
@@ -89,11 +89,16 @@ class Kpis:
         performance = self._own.performance
         out = [(lo, alert) for alert in self._dropped(_at(block, lo, progress), context)]
         for kpi in self._of(Origin.EVENTS):
+            meter = kpi.meter
+            first = lo if meter.seen else first_seen(meter.measure, block, lo, hi)
+            if first == hi:
+                continue
+            meter.seen = True
             fed = feed_events(
-                kpi.meter.measure, block, lo, hi, performance.positive_class, performance.threshold
+                meter.measure, block, first, hi, performance.positive_class, performance.threshold
             )
-            for closed in kpi.meter.run(fed):
-                row = lo + closed.row
+            for closed in meter.run(fed):
+                row = first + closed.row
                 out += [(row, a) for a in self.judge(kpi, closed, _at(block, row, progress), context)]
         return out
 

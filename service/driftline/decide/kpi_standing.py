@@ -44,6 +44,7 @@ class Stored:
     rows: int
     place: int
     partial: bool
+    seen: bool
     first_time: int
     last_time: int
     counts: list[int]
@@ -104,8 +105,8 @@ class Kpi:
         """What the snapshot keeps."""
         m = self.meter
         return Stored(
-            self.key, self.breach, None if math.isnan(self.value) else self.value, m.rows, m.place, m.partial,
-            m.first_time, m.last_time, m.counts.tolist(),
+            self.key, self.breach, None if math.isnan(self.value) else self.value,
+            m.rows, m.place, m.partial, m.seen, m.first_time, m.last_time, m.counts.tolist(),
             [v if math.isfinite(v) else None for v in m.sums.tolist()],
         )  # fmt: skip
 
@@ -121,6 +122,6 @@ class Kpi:
         if wrong or not held.rows >= 0 or (m.window_ms is None and held.rows >= m.window_rows):
             raise MessageError(f"the counts of KPI {self.name} are inconsistent.")
         m.counts, m.sums = counts, np.array([math.nan if v is None else v for v in held.sums])
-        m.rows, m.place, m.partial = held.rows, held.place, held.partial
+        m.rows, m.place, m.partial, m.seen = held.rows, held.place, held.partial, held.seen
         m.first_time, m.last_time = held.first_time, held.last_time
         self.breach, self.value = held.breach, math.nan if held.value is None else held.value

@@ -64,6 +64,7 @@ class Meter:
     rows: int = 0
     place: int = -1  # number of the stretch of time, -1 before the first row
     partial: bool = True  # the first stretch of time may have begun before the first row
+    seen: bool = False  # its signal has come once: before, nobody knows whether there is one
     first_time: int = -1
     last_time: int = -1
     counts: I64 = field(init=False)

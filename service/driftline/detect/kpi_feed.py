@@ -34,6 +34,15 @@ def column_of(block: Block, signal: str) -> int | None:
     return next(found, None)
 
 
+def first_seen(measure: Measure, block: Block, lo: int, hi: int) -> int:
+    """The first of rows lo..hi that has the signal of a measure, hi: none; ``lo`` if it is of no signal."""
+    if not measure.signal:
+        return lo
+    at = column_of(block, measure.signal)
+    there = np.zeros(0, bool) if at is None else block.tags[at, lo:hi] != Tag.ABSENT
+    return lo + int(there.argmax()) if there.any() else hi
+
+
 def feed_events(
     measure: Measure, block: Block, lo: int, hi: int, positive: str | None, threshold: float
 ) -> Fed:

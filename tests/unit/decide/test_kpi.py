@@ -168,6 +168,18 @@ def test_signals_that_the_reference_does_not_have_are_said() -> None:
     assert model.kpis.take_notes() == []
 
 
+def test_a_signal_that_never_came_is_no_breach_and_one_that_ceased_is() -> None:
+    """Rows count from the first one that has it, wherever they are cut."""
+    kpis = Kpis("m")
+    agreed = {name: kpi(measure=f"missing.{name}", max=0.5, window=100) for name in ("x", "never")}
+    kpis.configure(DetectionSettings(), own(**agreed))
+    found = []
+    for start, names in ((0, ["other"]), (70, ["other", "x"]), (140, ["other"]), (210, ["other"])):
+        rows = block(dict.fromkeys(names, np.ones(70)), start)
+        found += kpis.events(rows, 0, 70, PROGRESS, CONTEXT)
+    assert [(row, alert.signal) for row, alert in found] == [(59, "kpi.x")]  # of rows 170 to 269 none has it
+
+
 # --- with labels ------------------------------------------------------------------------------------------
 
 
