@@ -62,7 +62,7 @@ class Kpis:
         self._task_known = False
 
     def configure(self, settings: DetectionSettings, own: ModelSettings) -> None:
-        """Take the settings; what is measured as before goes on, an episode of anything else ends."""
+        """Take the settings: what is measured as before goes on, the rest begins."""
         labelled_rows = settings.labels.window_rows if settings.labels is not None else 0
         before, self._by_name, self._own = self._by_name, {}, own
         for name, kpi in settings.kpis_of(own).items():
