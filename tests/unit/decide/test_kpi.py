@@ -202,7 +202,7 @@ def labelled_rows(n: int, seed: int = 0) -> tuple[list[Row], list[Row]]:
 
 
 LABEL_KPIS = own(
-    accuracy=kpi(min=0.8, window=150),
+    accuracy=kpi(min=0.8, window=150, **{"for": 2}),
     recall=kpi(measure="recall.deny", min=0.8, window="4h", severity="critical"),
     precision=kpi(measure="precision", min=0.8),
     f1=kpi(measure="f1.approve", min=0.8, window=170),
