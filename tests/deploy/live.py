@@ -36,6 +36,8 @@ ROOT: Final = Path(__file__).parents[2]
 RULES: Final = [ROOT / "deploy" / "prometheus" / name for name in ("rules.yaml", "alerts.yaml")]
 RAW: Final = "inference.events"
 GAP: Final = "inference.gap"  # its first records are deleted before the worker reads them
+TRUTH: Final = "inference.labels"  # nothing comes: the series of the join are there all the same
+KPIS: Final = {"steady": {"measure": "events_per_minute", "min": 1, "max": 1e9, "window": "2s"}}
 PREFIX: Final = "live"
 MODELS: Final = ("sim-000", "sim-001")
 RATE: Final = 600
@@ -101,15 +103,19 @@ def prepare(bootstrap: str, folder: Path) -> Path:
         bootstrap,
         PREFIX,
         RAW,
-        inputs=[{"topic": name, "start": "earliest"} for name in (RAW, GAP)],
+        inputs=[
+            *({"topic": name, "start": "earliest"} for name in (RAW, GAP)),
+            {"topic": TRUTH, "start": "earliest", "kind": "labels"},
+        ],
         models=dict.fromkeys(MODELS),
-        detection={"learning_rows": 1_000, "window_rows": 1_000},
+        detection={"learning_rows": 1_000, "window_rows": 1_000, "kpis": KPIS},
         ingest={"accept_gap": True},
     )
     config = workers.write_settings(folder / "driftline.yaml", values)
     admin = Admin(bootstrap)
     admin.create(RAW, 2, {})
     admin.create(GAP, 1, {})
+    admin.create(TRUTH, 1, {})
     admin.close()
     workers.create_topics(config)
     make_gap(bootstrap)

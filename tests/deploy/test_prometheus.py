@@ -18,6 +18,7 @@ from driftline.publish.catalogue import BY_NAME
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 SEVERITIES = {"critical", "warning", "info"}
+OWN_SEVERITY = ("DriftlineDriftOpen", "DriftlineKpiBreached")  # the metric brings that of the episode
 PARTS = ("Meaning", "Impact", "Check", "Remedy")
 
 
@@ -82,7 +83,7 @@ def test_alert_says_what_a_person_needs(name: str) -> None:
     assert (
         rule["annotations"]["runbook_url"] == f"{Settings.model_fields['runbook_url'].default}#{name.lower()}"
     )
-    if name == "DriftlineDriftOpen":  # the metric brings the severity of the episode
+    if name in OWN_SEVERITY:
         assert "labels" not in rule
     else:
         assert rule["labels"]["severity"] in SEVERITIES
@@ -103,12 +104,13 @@ def test_alerts_and_promtool_tests_are_one_to_one() -> None:
     assert {c["alertname"] for c in cases if not c["exp_alerts"]} == set(ALERTS)
 
 
-def test_drift_fires_with_each_severity() -> None:
-    """The one alert without a label of its own is tested with every severity that an episode can have."""
+@pytest.mark.parametrize("name", OWN_SEVERITY)
+def test_episodes_fire_with_each_severity(name: str) -> None:
+    """Alerts without a label of their own are tested with every severity that an episode can have."""
     fired = {
         alert["exp_labels"]["severity"]
         for case in promtool_cases()
-        if case["alertname"] == "DriftlineDriftOpen"
+        if case["alertname"] == name
         for alert in case["exp_alerts"]
     }
     assert fired == SEVERITIES

@@ -94,6 +94,7 @@ def test_a_newcomers_run_passes_and_keep_holds_it_until_it_is_ended(
     assert re.search(r"found [\d,]+ events after it began", run.output)
     assert re.search(r"resolved [\d,]+ events after it ended", run.output)
     assert re.search(r"[1-9]\d* alerts? on \d+ signals? that nobody planted", run.output)
+    assert re.search(r"no alert of a KPI|\d+ alerts? that a KPI was broken", run.output)
     started = run.descendants()
     assert any("run" in p.cmdline() for p in started), started
     run.process.terminate()

@@ -47,6 +47,8 @@ def build() -> Any:
         _now(),
         [row("Signals")],
         _signals(),
+        [row("KPIs")],
+        _kpis(),
         [row("Windows")],
         _windows(),
         [row("Predictions")],
@@ -135,6 +137,29 @@ def _signals() -> list[Any]:
             "Share of the current window's events in which the signal is null or absent.",
             "percentunit",
             (f"max by (signal) (driftline_signal_missing_ratio{{{SIGNALS}}})", "{{signal}}"),
+        ),
+    ]
+
+
+def _kpis() -> list[Any]:
+    """What the model's owner agreed to; empty where no KPI is configured."""
+    return [
+        table(
+            "KPIs",
+            "1: out of the agreed bounds for as long as its `for` says. Since when: driftline alerts tail.",
+            "none",
+            f"sort_desc(max by (kpi, severity) (driftline_kpi_breached{{{MODEL}}}))",
+            value="breached",
+            span=8,
+        ),
+        graph(
+            "KPIs and their bounds",
+            "Value of each KPI in its last window, and what was agreed, in its own unit. A line that "
+            "ends: too few rows that count, or no labels. Click a name to see one alone.",
+            "none",
+            (f"max by (kpi) (driftline_kpi_value{{{MODEL}}})", "{{kpi}}"),
+            (f"max by (kpi, side) (driftline_kpi_bound{{{MODEL}}})", "{{kpi}} {{side}}"),
+            span=16,
         ),
     ]
 

@@ -65,7 +65,7 @@ def explain(
     kernelcache.use()
     from driftline.cli.baseline import read_baseline
     from driftline.config import load_settings
-    from driftline.decide.explain import TRIAL_ROWS, Trial
+    from driftline.decide.explain import TRIAL_ROWS, Trial, kpi_parts
     from driftline.publish import explanation
     from driftline.publish.text import printable
 
@@ -97,6 +97,10 @@ def explain(
             f"{_learning_rows(settings, name):,} events. `driftline baseline build` makes one to explain.",
             err=as_json,
         )
+        kpis = kpi_parts(settings, name)
+        if kpis and not as_json:
+            for line in explanation.kpi_lines(kpis):
+                typer.echo(line)
 
 
 def _plugins(detection: Detection) -> list[PluginPart]:

@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from driftline.config import river
+from driftline.config.kpi import Kpis, KpiSettings, Origin, OwnKpis
 from driftline.config.mapping import MappingSettings
 from driftline.config.notify import NotifySettings
 from driftline.config.secrets import secret
@@ -233,6 +234,7 @@ class ModelSettings(Section):
         None, gt=0, description="pins the traffic the thresholds are made for"
     )
     performance: PerformanceSettings = PerformanceSettings()
+    kpis: OwnKpis = Field({}, description="by name, over those of detection; null drops one (docs/kpis.md)")
 
 
 class DetectionSettings(Section):
@@ -249,6 +251,12 @@ class DetectionSettings(Section):
     learning_models_max: int = Field(50, ge=1, le=1_000)
     idle_partition_seconds: float = Field(60.0, ge=1, le=86_400)
     labels: LabelSettings | None = Field(None, description="set as soon as an input is of kind labels")
+    kpis: Kpis = Field({}, description="of every model: what was agreed for it (docs/kpis.md)")
+
+    def kpis_of(self, own: ModelSettings) -> dict[str, KpiSettings]:
+        """The KPIs of a model: the defaults and its own, which win."""
+        both = {**self.kpis, **own.kpis}
+        return {name: both[name] for name in sorted(both) if both[name] is not None}  # type: ignore[misc]
 
 
 class IngestSettings(Section):
@@ -415,11 +423,23 @@ class Settings(BaseSettings):
             found.append(
                 "ingest.reject_payload: rejected rows go to the rejects topic, personal data included."
             )
+        own = {name for model in self.models.values() for name, kpi in model.kpis.items() if of_labels(kpi)}
+        if self.detection.labels is None:
+            own |= {name for name, kpi in self.detection.kpis.items() if of_labels(kpi)}
+            found += [
+                f"kpi {name}: needs labels, and no input is of kind labels: it stays unknown."
+                for name in sorted(own)
+            ]
         if self.ingest.accept_gap:
             found.append(
                 "ingest.accept_gap: rows lost by retention are skipped; switch it off again afterwards."
             )
         return found + self.notify.warnings()
+
+
+def of_labels(kpi: KpiSettings | None) -> bool:
+    """Whether a KPI is measured with labels."""
+    return kpi is not None and kpi.parsed.origin in {Origin.LABELLED, Origin.SCORED, Origin.LABELS}
 
 
 def _host(server: str) -> str:

@@ -14,7 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from driftline.config import Settings
+from driftline.config import ModelSettings, Settings
+from driftline.decide import kpi_texts
 from driftline.decide.budget import RESERVE, Budget
 from driftline.decide.replay import TOPIC_ID, Replay
 from driftline.detect.actor import WEEK_MS, Detection
@@ -54,6 +55,17 @@ class SignalPart:
 
 
 @dataclass(frozen=True, slots=True)
+class KpiPart:
+    """A KPI: what it measures, over what, and what was agreed."""
+
+    name: str
+    measure: str
+    window: str
+    agreed: str
+    severity: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Everything of one model that a person should know before trusting it."""
 
@@ -69,6 +81,7 @@ class Explanation:
     signals: tuple[SignalPart, ...]
     state_bytes: int
     snapshot_bytes: int
+    kpis: tuple[KpiPart, ...]
 
     def minutes(self, events: float) -> float:
         """How long so many events take."""
@@ -95,7 +108,7 @@ class Trial:
                 f"{name}: its rows had no times, so how many events come is unknown.",
                 remedy="Give --rate EVENTS_PER_SECOND.",
             )
-        self.reference = reference
+        self.reference, self._settings = reference, settings
         run = Replay(settings)
         run.promote(replace(reference, time_ordered=True, rows_per_week=self.rate))
         self._partition = run.partition
@@ -142,7 +155,22 @@ class Trial:
             tuple(signals),
             sum(a.nbytes for a in arrays),
             stored,
+            kpi_parts(self._settings, self.reference.model),
         )
+
+
+def kpi_parts(settings: Settings, model: str) -> tuple[KpiPart, ...]:
+    """The KPIs of a model, with or without a reference."""
+    own = settings.models.get(model, ModelSettings())
+    out = []
+    for name, kpi in settings.detection.kpis_of(own).items():
+        window = (
+            kpi.window if isinstance(kpi.window, str) else f"{kpi.window:,} rows" if kpi.window else "usual"
+        )
+        last = f" for {kpi.lasting}" if isinstance(kpi.lasting, str) else f" in {kpi.lasting} windows"
+        agreed = kpi_texts.agreed(kpi) + (last if kpi.lasting != 1 else "")
+        out.append(KpiPart(name, kpi_texts.subject(kpi.parsed), window, agreed, kpi.severity))
+    return tuple(out)
 
 
 def _part(channel: ChannelReference, plan: Any, d: Detection, share: float) -> ChannelPart:

@@ -21,6 +21,8 @@ from driftline.decide.alerts import Context
 from driftline.decide.budget import RESERVE, run_length
 from driftline.decide.episodes import Episode, Episodes, effect_size, paged, severity
 from driftline.decide.error_change import ErrorChange
+from driftline.decide.kpi import Kpis
+from driftline.decide.kpi_standing import At
 from driftline.decide.outputs import Alert, LabelView
 from driftline.decide.policy import plan_channel
 from driftline.detect.intact import check_performance
@@ -107,26 +109,54 @@ class Labelled:
 
     def apply(
         self, events: Sequence[Block], labels: Sequence[Block], progress: Sequence[Progress], time_ms: int,
-        traffic: Traffic, context: Context,
+        traffic: Traffic, context: Context, kpis: Kpis,
     ) -> list[Alert]:  # fmt: skip
         """Join the rows of an envelope and follow the errors; returns the alerts in the matches' order."""
-        event_rows, label_rows = rows_of(events, self.labels.names), rows_of(labels, self.labels.names)
-        found = self.labels.join(event_rows, label_rows, time_ms)
         out: list[Alert] = []
-        at = 0
-        while at < len(found):
-            at, findings = self.performance.add(found, at, self.labels.names)
-            for finding in findings:
-                origin = _origin(found, int(finding["row"]), event_rows, label_rows, progress)
-                alert = self._finding(finding, int(found.time[int(finding["row"])]), origin, traffic, context)
-                out += [alert] if alert is not None else []
-            if self.performance.reference_due():
-                self.performance.freeze()
-                self._plan(traffic)
-            if self.performance.filled >= self.performance.rules.window_rows:
-                self.performance.settle(self.labels.names)
-                self._follow_rate(traffic)
+        names = self.labels.names
+        for event_rows, label_rows in kpis.parts(rows_of(events, names), rows_of(labels, names)):
+            out += kpis.joined(self.labels, event_rows, label_rows, progress, context)
+            found = self.labels.join(event_rows, label_rows, time_ms)
+            where = _Origins(found, event_rows, label_rows, progress)
+            at = 0
+            while at < len(found):
+                at, some = self._step(at, where, traffic, context, kpis)
+                out += some
         return out
+
+    def _step(
+        self, lo: int, where: _Origins, traffic: Traffic, context: Context, kpis: Kpis
+    ) -> tuple[int, list[Alert]]:
+        """Take matches from ``lo`` on, up to a boundary; returns where it stopped, and alerts by match."""
+        p, names, task, number = (
+            self.performance,
+            self.labels.names,
+            self.performance.task,
+            self.performance.number,
+        )
+        hi, findings = p.add(where.found, lo, names)
+        seen: list[tuple[int, Alert]] = []
+        if p.number != number:  # time had passed beyond the window
+            seen += [(lo, alert) for alert in kpis.scored(p, where.at(lo), context)]
+        for finding in findings:
+            row = int(finding["row"])
+            time, source, offset = where.at(row)
+            alert = self._finding(finding, time, (source, offset), traffic, context)
+            seen += [(row, alert)] if alert is not None else []
+        new = p.filled if task == "auto" else hi - lo  # rows of a window that waited for the task count now
+        if p.task != "auto":
+            ended = kpis.labelled(p, slice(p.filled - new, p.filled), self.labels)
+            for kpi, closed in sorted(ended, key=lambda e: e[1].row):
+                row = hi - 1 if task == "auto" else lo + closed.row
+                seen += [(row, alert) for alert in kpis.judge(kpi, closed, where.at(row), context)]
+        if p.reference_due():
+            p.freeze()
+            self._plan(traffic)
+        if p.filled >= p.rules.window_rows:
+            p.settle(names)
+            seen += [(hi - 1, alert) for alert in kpis.scored(p, where.at(hi - 1), context)]
+            self._follow_rate(traffic)
+        return hi, [alert for _, alert in sorted(seen, key=lambda item: item[0])]
 
     def _wanted(self, traffic: Traffic) -> float:
         """The run length for the rate of labelled events since the reference began."""
@@ -279,12 +309,21 @@ class Labelled:
         p.settle(self.labels.names)
 
 
-def _origin(
-    found: Matches, at: int, events: Rows, labels: Rows, progress: Sequence[Progress]
-) -> tuple[Source, int]:
-    row = int(found.row[at])
-    rows, row = (events, row) if row >= 0 else (labels, -1 - row)
-    return progress[int(rows.source[row])].source, int(rows.offset[row])
+@dataclass(frozen=True, slots=True)
+class _Origins:
+    """Matches, and the rows that made them."""
+
+    found: Matches
+    events: Rows
+    labels: Rows
+    progress: Sequence[Progress]
+
+    def at(self, match: int) -> At:
+        """The row that made a match."""
+        row = int(self.found.row[match])
+        rows, row = (self.events, row) if row >= 0 else (self.labels, -1 - row)
+        source = self.progress[int(rows.source[row])].source
+        return At(int(self.found.time[match]), source, int(rows.offset[row]))
 
 
 def plan_errors(

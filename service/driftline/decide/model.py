@@ -16,6 +16,8 @@ from driftline.decide import texts
 from driftline.decide.alerts import KINDS, Cause, Context
 from driftline.decide.budget import Budget, by_signal
 from driftline.decide.episodes import Episode, Episodes, severity
+from driftline.decide.kpi import Kpis
+from driftline.decide.kpi_standing import At
 from driftline.decide.labelled import Labelled, Traffic
 from driftline.decide.outputs import Alert, ModelView, Report, SignalView
 from driftline.decide.plugins import attached, closings, orphans, place_of
@@ -68,6 +70,10 @@ class Model:
     orphans: list[int] = field(default_factory=list)  # plug-ins that are gone and hold an episode open
     signal_settings: Mapping[str, SignalSettings] = field(default_factory=dict)
     labelled: Labelled | None = None  # None: no input has labels
+    kpis: Kpis = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kpis = Kpis(self.actor.model)
 
     @classmethod
     def new(
@@ -96,6 +102,7 @@ class Model:
         self.pinned_rate = own.rows_per_week
         self.actor.window_rows = settings.window_rows
         self.signal_settings = own.signals
+        self.kpis.configure(settings, own)
 
     def attach_plugins(self, stored: Sequence[Mapping[str, Any]] = ()) -> None:
         """Put the configured detectors of river on their channels, with their stored states if there are."""
@@ -127,6 +134,7 @@ class Model:
         while lo < hi:
             to = lo + self.actor.rows_to_boundary(block, lo, hi)
             applied = self.actor.apply(block, lo, to)
+            seen: list[tuple[int, Alert]] = []  # with the row that decided it
             if applied is not None:
                 if self.orphans:
                     ends = closings(self.orphans, self.episodes, lo, int(block.event_time[lo]))
@@ -138,10 +146,13 @@ class Model:
                     else:
                         alert = self._traffic(finding, block, progress, context)
                     if alert is not None:
-                        out.append(alert)
+                        seen.append((int(finding["row"]), alert))
+            seen += self.kpis.events(block, lo, to, progress, context)
+            if applied is not None:
                 if self.actor.window_full():
-                    out += self._close_window(applied, block, progress, context)
+                    seen += [(to - 1, a) for a in self._close_window(applied, block, progress, context)]
                 self.actor.keep_recent(applied)
+            out += [alert for _, alert in sorted(seen, key=lambda item: item[0])]
             lo = to
             if self.actor.at_boundary():
                 self._boundary()
@@ -269,6 +280,7 @@ class Model:
                 alert = self._step(d, cause, context)
                 out += [] if alert is None else [alert]
         end = int(block.event_time[row])
+        out += self.kpis.window(d, At(end, source, int(block.offset[row])), context)
         self.reports.append(
             window_report(context.topic_id, self.name, d, verdict, rows=self.actor.rows, end_ms=end)
         )
@@ -305,7 +317,7 @@ class Model:
         d = self.actor.detection
         budget = self._budget(d.layout) if d is not None else Budget(1, 0)
         traffic = Traffic(budget.sources, budget.frozen, self.false_alarms, self._rate(), self.tolerance)
-        return self.labelled.apply(events, labels, progress, time_ms, traffic, context)
+        return self.labelled.apply(events, labels, progress, time_ms, traffic, context, self.kpis)
 
     # --- boundaries --------------------------------------------------------------------------------------
 
@@ -349,6 +361,7 @@ class Model:
         self._plan_channels(d, range(len(plan)), lengths)
         restart_rings(d)
         self.attach_plugins()
+        self.kpis.notes += self.kpis.unknown(layout)
         actor.phase = Phase.WARMING if warming else Phase.ACTIVE
         actor.learning = actor.later = None
         if reference.origin == "file":
@@ -519,6 +532,11 @@ class Model:
                 signals.append(SignalView(TRAFFIC, "model", severe, float("nan"), float("nan")))
         labels = self.labelled.view() if self.labelled is not None else None
         own = Episodes() if self.labelled is None else self.labelled.episodes
+        agreed = self.kpis.episodes
+        signals += [
+            SignalView(signal, "kpi", e.severity, float("nan"), float("nan"))
+            for signal, e in agreed.open.items()
+        ]
         if labels is not None and labels.severity is not None:
             nothing = float("nan")
             signals.append(SignalView(PERFORMANCE, "performance", labels.severity, nothing, nothing))
@@ -527,14 +545,15 @@ class Model:
             actor.phase.value,
             actor.rows,
             actor.last_time,
-            self.episodes.opened + own.opened,
-            self.episodes.resolved + own.resolved,
+            self.episodes.opened + own.opened + agreed.opened,
+            self.episodes.resolved + own.resolved + agreed.resolved,
             actor.dismissed + (self.labelled.dismissed if self.labelled is not None else 0),
             int(d.mismatches.sum()) if d is not None else 0,
             tuple(signals),
             len(d.layout.signals) - d.layout.frozen_signals if d is not None else 0,
             sum(plugin.alarms for plugin in d.plugins) if d is not None else 0,
             labels=labels,
+            kpis=self.kpis.views(),
         )
 
     def _mean(self, channel: int) -> float:

@@ -113,6 +113,18 @@ class LabelView:
 
 
 @dataclass(frozen=True, slots=True)
+class KpiView:
+    """One KPI as metrics show it."""
+
+    name: str
+    value: float  # of the last window, NaN when it said nothing
+    min: float | None
+    max: float | None
+    severity: str
+    breached: bool  # an episode is open
+
+
+@dataclass(frozen=True, slots=True)
 class ModelView:
     """One model as metrics show it."""
 
@@ -128,6 +140,7 @@ class ModelView:
     later_features: int = 0  # watched although the reference did not have them
     plugin_alarms: int = 0  # of river's detectors; they open nothing
     labels: LabelView | None = None
+    kpis: tuple[KpiView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,7 +266,7 @@ class MailboxPartition:
         if block is not None:
             self._collect(model.apply(block, at, len(block), envelope.progress, self.context))
         self._reports += model.reports
-        for note in model.notes:
+        for note in (*model.notes, *model.kpis.take_notes()):
             self._note(note)
         model.reports, model.notes = [], []
         if model.finished_learning:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from driftline.config import InputSettings, Settings
+from driftline.decide.kpi import of_labels
 from driftline.decide.outputs import Alert, ModelView
 from driftline.decide.partition import MailboxPartition
 from driftline.detect.performance import SIGNAL as PERFORMANCE
@@ -196,7 +197,7 @@ class Replay:
 
     def _count(self, alerts: list[Alert]) -> list[Alert]:
         """The alerts in the order of their rows: an envelope holds one model after the other."""
-        alerts.sort(key=lambda alert: (alert.signal == PERFORMANCE, alert.row))
+        alerts.sort(key=lambda alert: (alert.signal == PERFORMANCE or of_labels(alert), alert.row))
         self.summary.alerts.update(a.type.rpartition(".")[2] for a in alerts)
         return alerts
 

@@ -5,7 +5,7 @@ Keys: ``n|partition`` (position, watermarks, models) and ``m|model|shard``. Shar
 warm-up), ``det.K`` (64 channels each), ``learn.K`` (rows being learned, of all columns or of those that
 appeared later; a sealed segment is written once); with labels ``labels`` (performance), ``pred.K`` and
 ``lab.K`` (segments of the join's logs, written once when full), ``pred-matched.K`` and ``lab-matched.K``
-(bitmaps of the rows that were matched).
+(bitmaps of the rows that were matched); ``kpi`` where there are KPIs.
 """
 
 from __future__ import annotations
@@ -154,6 +154,8 @@ def model_rows(model: Model) -> Iterator[StateRow]:
                 yield StateRow(shard_key(name, own), lambda: None)
             else:
                 yield _row(name, own, header, content)
+    if model.kpis.kept:
+        yield _row(name, "kpi", model.kpis.to_json(), {})
     d = actor.detection
     if d is None:
         return
@@ -307,6 +309,8 @@ def _read_model(
         if len(learning) >= actor.learning_rows:
             raise MessageError("more rows were learned than are needed.")
     _read_labels(model, rows)
+    if shard_key(name, "kpi") in rows:
+        model.kpis.restore(_decode(rows, name, "kpi")[0])
     return model
 
 

@@ -51,7 +51,7 @@ def _sections(summary: Summary) -> Iterator[tuple[str, bool | None, list[Rendera
     yield "Planted fault", summary.fault.passed, _fault(summary.fault)
     yield "Real changes", None, _changes(summary)
     if summary.performance is not None:
-        yield "Performance", None, _performance(summary.performance, summary.worse)
+        yield "Performance", None, _performance(summary.performance, summary.worse) + _kpis(summary.broken)
     if summary.control is not None:
         yield "Control", None, _control(summary.control)
     yield "Speed", None, _speed(summary)
@@ -152,6 +152,21 @@ def _performance(found: Performance, worse: Sequence[Episode]) -> list[Renderabl
             else "too few labels to compare with"
         )
         lines.append(Text(f"no alert that predictions got worse: {reason}"))
+    return lines
+
+
+def _kpis(broken: Sequence[Episode]) -> list[RenderableType]:
+    if not broken:
+        return [Text("no alert of a KPI: accuracy and recall were what was agreed, week by week")]
+    when = Text(f"  {_periods(broken)}")
+    lines: list[RenderableType] = [
+        Text.assemble((f"{_count(len(broken), 'alert')} that a KPI was broken", "bold"), when)
+    ]
+    first = {e.signal: e for e in reversed(broken)}
+    lines += [
+        Padding(Text(_sentence(e), style="italic"), (0, 0, 0, 2))
+        for e in sorted(first.values(), key=lambda e: e.opened_row)
+    ]
     return lines
 
 

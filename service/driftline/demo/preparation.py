@@ -35,6 +35,12 @@ HELD_OUT_DAYS: Final = 2  # a block; 8 of 31 days leave 23 to learn from
 LABEL_CELLS: Final = 9
 CHECKPOINT_SECONDS: Final = 1.0  # a viewer is waiting; 5 in production
 
+# What an airline might have agreed with whoever answers for the model, week by week.
+KPIS: Final = {
+    "accuracy": {"measure": "accuracy", "min": 0.8, "window": "7d"},
+    "late-flights-found": {"measure": f"recall.{LATE}", "min": 0.75, "window": "7d"},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
@@ -124,7 +130,7 @@ def demo_config(bootstrap: str, prefix: str, port: int) -> dict[str, Any]:
             {"topic": events, "start": "earliest"},
             {"topic": labels, "start": "earliest", "kind": "labels"},
         ],
-        "models": {MODEL: {"performance": {"positive_class": LATE}}},
+        "models": {MODEL: {"performance": {"positive_class": LATE}, "kpis": KPIS}},
         "topics": {
             "prefix": prefix,
             "mailbox_partitions": 1,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from driftline.decide.kpi_standing import PREFIX
 from driftline.demo.faults import PlantedFault
 from driftline.demo.flights import LATE
 from driftline.detect.performance import SIGNAL as ERRORS
@@ -137,6 +138,7 @@ class Summary:
     ]  # seconds from the deciding event in Kafka to its alert read back; empty without Kafka
     performance: Performance | None = None
     worse: tuple[Episode, ...] = ()  # episodes of the model's errors; their rows are those of labels
+    broken: tuple[Episode, ...] = ()  # episodes of the KPIs, likewise
 
     @property
     def still_open(self) -> tuple[Episode, ...]:
@@ -191,7 +193,8 @@ def summarise(
     """Judge the alerts: which belongs to the planted fault, which are changes in the real data."""
     found = episodes_of(alerts)
     worse = tuple(e for e in found if e.signal == ERRORS)
-    episodes = tuple(e for e in found if e.signal != ERRORS)
+    broken = tuple(e for e in found if e.signal.startswith(PREFIX))
+    episodes = tuple(e for e in found if e.signal != ERRORS and e not in broken)
     result = _judge_fault(episodes, fault)
     groups: dict[str, list[Episode]] = {}
     for e in episodes:
@@ -200,7 +203,7 @@ def summarise(
     ordered = sorted(groups.items(), key=lambda item: item[1][0].opened_row)
     changes = tuple((signal, tuple(group)) for signal, group in ordered)
     ordered_latencies = tuple(sorted(latencies))
-    return Summary(rows, result, changes, control, seconds, ordered_latencies, performance, worse)
+    return Summary(rows, result, changes, control, seconds, ordered_latencies, performance, worse, broken)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

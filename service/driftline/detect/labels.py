@@ -8,7 +8,7 @@ is an argument.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
@@ -55,6 +55,10 @@ class Names:
             self.names.append(name)
         return NAMES_MAX if code is None else code
 
+    def find(self, name: str) -> int:
+        """The code of a name that has one, else -1."""
+        return self._codes.get(name, -1)
+
     def name(self, code: int) -> str:
         """The name of a code."""
         return self.names[code] if code < len(self.names) else OTHER
@@ -81,6 +85,10 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def part(self, lo: int, hi: int) -> Rows:
+        """Rows lo..hi."""
+        return Rows(*(getattr(self, column.name)[lo:hi] for column in fields(self)))
 
 
 def rows_of(blocks: Sequence[Block], names: Names) -> Rows:

@@ -338,3 +338,6 @@ def warm() -> None:
     scores.probability_sums(p, y)
     scores.auc(np.zeros(2, np.int64), p, y)
     scores.regression_sums(p, p)
+    scores.add_probabilities(p, y, np.zeros(scores.PROBABILITY_SUMS))
+    scores.add_errors(p, p, np.zeros(scores.ERROR_SUMS))
+    scores.add_values(p, np.zeros(1))

@@ -44,6 +44,10 @@ def page_lines(data: Mapping[str, object], *, ascii_only: bool) -> Iterator[str]
     yield from _compared(_object(data, "reference"), _object(data, "current"), ascii_only=ascii_only)
     yield from _evidence(data)
     yield from _beside(data)
+    if _object(data, "kpi"):
+        yield from _agreed(_object(data, "kpi"))
+    else:
+        yield from _budgeted(data)
     yield from _decided(data)
 
 
@@ -139,17 +143,31 @@ def _beside(data: Mapping[str, object]) -> Iterator[str]:
         yield from (*lines, "")
 
 
-def _decided(data: Mapping[str, object]) -> Iterator[str]:
-    budget, reference, origin = (_object(data, key) for key in ("budget", "reference", "origin"))
+def _agreed(kpi: Mapping[str, Any]) -> Iterator[str]:
+    """A KPI: value and bounds, and the window that they are about."""
+    bounds = [f"{key} {_number(kpi[key])}" for key in ("min", "max") if _is_number(kpi.get(key))]
+    window = _object(kpi, "window")
+    counted, rows = _shown(window, "counted"), _shown(window, "rows")
+    agreed = ", ".join(bounds) or "-"
+    yield f"  measure    {_shown(kpi, 'measure')} {_number(kpi.get('value'))}, agreed {agreed}"
+    yield f"  window     {_shown(window, 'from')} to {_shown(window, 'to')}, {counted} of {rows} rows count"
+
+
+def _budgeted(data: Mapping[str, object]) -> Iterator[str]:
+    budget, reference = _object(data, "budget"), _object(data, "reference")
     alarms, run = _number(budget.get("false_alarms_per_week")), _number(budget.get("run_length_target"))
     sources, rows = _shown(budget, "sources"), _shown(reference, "rows")
     tau, block = _number(reference.get("tau")), _shown(reference, "block")
-    where = "/".join(_shown(origin, key) for key in ("topic", "partition", "offset"))
     if budget.get("covered") is False:
         yield "  budget     not covered: only detectors of river opened this episode (`opens: true`)"
     else:
         yield f"  budget     {alarms} false alarms a week over {sources} sources, by one every {run} events"
     yield f"  reference  {_shown(reference, 'id')}, {rows} rows, tau {tau}, blocks of {block}"
+
+
+def _decided(data: Mapping[str, object]) -> Iterator[str]:
+    origin = _object(data, "origin")
+    where = "/".join(_shown(origin, key) for key in ("topic", "partition", "offset"))
     yield f"  decided by {where}"
     yield f"  runbook    {printable(_text(data, 'runbook') or '-', LINE_CHARS_MAX)}"
 

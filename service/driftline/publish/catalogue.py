@@ -44,6 +44,9 @@ HistogramName = Literal["driftline_flush_duration_seconds", "driftline_checkpoin
 DerivedName = Literal[
     "driftline_alert_active",
     "driftline_signals_firing",
+    "driftline_kpi_value",
+    "driftline_kpi_bound",
+    "driftline_kpi_breached",
     "driftline_models",
     "driftline_model_state",
     "driftline_last_event_timestamp_seconds",
@@ -119,6 +122,30 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "Read the alert (`driftline alerts tail --model MODEL --from-beginning`): it says what changed, "
         "since when and by "
         "how much. If the new values are right, promote a new baseline; if not, look at the data source.",
+    ),
+    Metric(
+        "driftline_kpi_value",
+        "gauge",
+        "the measure's own",
+        ("model", "kpi"),
+        "Value of a KPI in its last window. No series: it said nothing (too few rows that count, no labels).",
+        "Outside of `driftline_kpi_bound`: see the alert of the signal `kpi.NAME`, which says since when.",
+    ),
+    Metric(
+        "driftline_kpi_bound",
+        "gauge",
+        "the measure's own",
+        ("model", "kpi", "side"),
+        "The bounds agreed for a KPI: `side` is min or max.",
+        "Not what was agreed: change `kpis` in the configuration.",
+    ),
+    Metric(
+        "driftline_kpi_breached",
+        "gauge",
+        "1 while breached",
+        ("model", "kpi", "severity"),
+        "1 while an episode of the KPI is open, that is once a breach has lasted for its `for`; 0 otherwise.",
+        "1: the owner and you agreed that this must not happen; docs/runbook.md, DriftlineKpiBreached.",
     ),
     Metric(
         "driftline_signals_firing",

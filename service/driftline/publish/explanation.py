@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from driftline.decide.explain import SHIFTS, ChannelPart, Explanation, SignalPart
+from driftline.decide.explain import SHIFTS, ChannelPart, Explanation, KpiPart, SignalPart
 from driftline.decide.explain_plugins import PluginPart
 from driftline.decide.texts import duration, number, percent
 from driftline.publish.drawing import table
@@ -15,6 +15,7 @@ from driftline.publish.text import printable
 WEEK_SECONDS: Final = 7 * 24 * 3600
 NAME_CHARS: Final = 32
 NONE_SEEN: Final = 3.0  # alarms that none seen rule out with 95 % confidence (the rule of three)
+MEASURE_CHARS: Final = 80
 
 
 def explanation_lines(page: Explanation, cpu_us: float, plugins: Sequence[PluginPart] = ()) -> Iterator[str]:
@@ -57,6 +58,17 @@ def explanation_lines(page: Explanation, cpu_us: float, plugins: Sequence[Plugin
         yield ""
         head = ["signal", "channel", "detector", "an alarm", "false alarms", "a week", "CPU an event"]
         yield from table([head, *(_plugin(page, plugin) for plugin in plugins)])
+    if page.kpis:
+        yield ""
+        yield from kpi_lines(page.kpis)
+
+
+def kpi_lines(kpis: Sequence[KpiPart]) -> Iterator[str]:
+    """The KPIs of a model; none of them draws on the budget."""
+    yield "  KPIs: bounds that were agreed, outside of the budget of false alarms."
+    yield ""
+    rows = [[k.name, printable(k.measure, MEASURE_CHARS), k.window, k.agreed, k.severity] for k in kpis]
+    yield from table([["KPI", "measure", "window", "agreed", "severity"], *rows])
 
 
 def as_json(page: Explanation, cpu_us: float, plugins: Sequence[PluginPart] = ()) -> dict[str, Any]:

@@ -261,6 +261,7 @@ def _derived(views: Sequence[ModelView], choice: Choice) -> dict[str, list[tuple
     return (
         windows
         | _labelled(choice)
+        | _kpis(choice)
         | {
             "driftline_plugin_alarms_total": [((v.model,), float(v.plugin_alarms)) for v in models],
             "driftline_later_features": [((v.model,), float(v.later_features)) for v in models],
@@ -284,6 +285,17 @@ def _derived(views: Sequence[ModelView], choice: Choice) -> dict[str, list[tuple
             ],
         }
     )
+
+
+def _kpis(choice: Choice) -> dict[str, list[tuple[LabelValues, float]]]:
+    """Samples of the KPIs that owners defined."""
+    shown = [(v.model, kpi) for v in choice.agreed for kpi in v.kpis]
+    bounds = [((m, k.name, "min"), k.min) for m, k in shown] + [((m, k.name, "max"), k.max) for m, k in shown]
+    return {
+        "driftline_kpi_value": [((m, k.name), k.value) for m, k in shown if not math.isnan(k.value)],
+        "driftline_kpi_bound": [(labels, bound) for labels, bound in bounds if bound is not None],
+        "driftline_kpi_breached": [((m, k.name, k.severity), float(k.breached)) for m, k in shown],
+    }
 
 
 def _labelled(choice: Choice) -> dict[str, list[tuple[LabelValues, float]]]:

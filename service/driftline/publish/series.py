@@ -1,8 +1,8 @@
 """Which signals get series of their own on /metrics: a pure choice under a hard cap.
 
 The cap always wins. In order: one series for each open episode (worst first), the models' own series (whole
-models only, those with open episodes first), then the series of signals: open episodes, signals shown within
-the last hour, then the largest shifts. No clock here: ``now`` is an argument.
+models only, those with open episodes first), their KPIs, their labels, then the series of signals: open
+episodes, signals shown within the last hour, then the largest shifts. No clock here: ``now`` is an argument.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ SERIES_PER_SIGNAL: Final = 9  # shift, missing ratio, seven statistics of the la
 # Joined, orphaned, duplicate, conflicting, expired, without id, pending, coverage, three delays, the end of
 # the window, and at most twelve statistics.
 SERIES_PER_LABELLED: Final = 24
+SERIES_PER_KPI: Final = 4  # value, breached, at most two bounds
 _SEVERITY_ORDER: Final = {"critical": 0, "warning": 1, "info": 2}
 
 SignalKey = tuple[str, str]  # (model, signal)
@@ -36,6 +37,7 @@ class Choice:
     admitted: Mapping[SignalKey, float]
     dropped: int  # series left out
     labelled: tuple[ModelView, ...] = ()  # models with labels whose performance is shown
+    agreed: tuple[ModelView, ...] = ()  # models whose KPIs are shown
 
     def __len__(self) -> int:
         """Number of series."""
@@ -43,6 +45,7 @@ class Choice:
         return (
             len(self.firing)
             + labelled
+            + SERIES_PER_KPI * sum(len(v.kpis) for v in self.agreed)
             + SERIES_PER_MODEL * len(self.models)
             + SERIES_PER_SIGNAL * len(self.signals)
         )
@@ -71,6 +74,12 @@ def choose_series(
     shown_models = ordered[: room // SERIES_PER_MODEL]
     room -= SERIES_PER_MODEL * len(shown_models)
 
+    agreed: list[ModelView] = []
+    for view in shown_models:  # what owners asked for comes before what we think of
+        if SERIES_PER_KPI * len(view.kpis) <= room:
+            agreed += [view] if view.kpis else []
+            room -= SERIES_PER_KPI * len(view.kpis)
+
     with_labels = [v for v in ordered if v.labels is not None]
     labelled = [v for v in shown_models if v.labels is not None][: room // SERIES_PER_LABELLED]
     room -= SERIES_PER_LABELLED * len(labelled)
@@ -82,8 +91,17 @@ def choose_series(
         + SERIES_PER_MODEL * (len(ordered) - len(shown_models))
         + SERIES_PER_SIGNAL * (sum(len(v.signals) for v in views) - len(chosen))
         + SERIES_PER_LABELLED * (len(with_labels) - len(labelled))
+        + SERIES_PER_KPI * (sum(len(v.kpis) for v in ordered) - sum(len(v.kpis) for v in agreed))
     )
-    return Choice(tuple(shown_firing), tuple(shown_models), tuple(chosen), memory, dropped, tuple(labelled))
+    return Choice(
+        tuple(shown_firing),
+        tuple(shown_models),
+        tuple(chosen),
+        memory,
+        dropped,
+        tuple(labelled),
+        tuple(agreed),
+    )
 
 
 def _rank(item: tuple[str, SignalView]) -> tuple[int, float, str, str]:

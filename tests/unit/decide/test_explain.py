@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -186,6 +187,25 @@ def test_detectors_of_river_show_their_false_alarms_and_cost() -> None:
     weekly = hddm.alarms / 10_000 * 100.0 * 7 * 86_400
     assert body["plugins"][0]["false_alarms_per_week"] == pytest.approx(weekly)
     assert body["plugins"][0]["covered"] is False
+
+
+def test_kpis_are_listed() -> None:
+    """Of the model and the defaults, with window, bounds and how long a breach lasts; none without."""
+    kpis = {
+        "agreed": {"measure": "recall.fraud", "min": 0.8, "window": "7d", "for": 2, "severity": "critical"},
+        "few": {"measure": "missing.x", "max": 0.05, "window": 500, "for": "30m"},
+        "shape": {"measure": "psi.x", "max": 0.25},
+    }
+    page = Trial(load_settings(None, models={"m": {"kpis": kpis}}), NORMAL, 100.0).explanation()
+    rows = [re.split(r" {2,}", line.strip()) for line in explanation_lines(page, 1.0)]
+    cells = {row[0]: row[1:] for row in rows if row[0] in kpis}
+    assert cells == {
+        "agreed": ["recall of fraud", "7d", "at least 0.8 in 2 windows", "critical"],
+        "few": ['share of events without "x"', "500 rows", "at most 5 % for 30m", "warning"],
+        "shape": ['PSI of "x"', "usual", "at most 0.25", "warning"],
+    }
+    assert [k["name"] for k in as_json(page, 1.0)["kpis"]] == list(kpis)
+    assert "KPI" not in "\n".join(explanation_lines(Trial(settings(), NORMAL, 100.0).explanation(), 1.0))
 
 
 def test_synthetic_rows_are_like_the_reference() -> None:

@@ -106,12 +106,17 @@ def test_quantile_is_a_value_that_was_seen() -> None:
 
 
 def test_performance_is_of_all_joined_flights_and_its_alerts_stand_apart() -> None:
-    """Accuracy and recall from the confusion counts; an alert on errors is no change of a feature."""
+    """Accuracy and recall from the confusion counts; an alert on errors or a KPI is no real change."""
     found = Performance(
         {(LATE, LATE): 30, (ON_TIME, ON_TIME): 50, (LATE, ON_TIME): 10, (ON_TIME, LATE): 10}, 120, 0.8, True
     )
     assert (found.joined, found.accuracy, found.recall) == (100, 0.8, 0.75)
-    alerts = [make_alert("opened", "performance.error_rate", 5), make_alert("opened", "temperature", 50)]
+    alerts = [
+        make_alert("opened", "performance.error_rate", 5),
+        make_alert("opened", "kpi.accuracy", 7),
+        make_alert("opened", "temperature", 50),
+    ]
     summary = summarise(alerts, FAULT, ROWS, None, 1.0, (), found)
     assert [signal for signal, _ in summary.changes] == ["temperature"]
     assert [e.signal for e in summary.worse] == ["performance.error_rate"]
+    assert [e.signal for e in summary.broken] == ["kpi.accuracy"]

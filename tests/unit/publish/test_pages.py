@@ -100,6 +100,15 @@ def test_windows_and_other_detectors_stand_beside() -> None:
     assert "3.12 %" not in row
 
 
+def test_a_kpi_is_shown_with_what_was_agreed() -> None:
+    """Value, bounds and window in place of a budget and a reference, which it does not have."""
+    data = example("opened_kpi")
+    text = "\n".join(page_lines(data, ascii_only=True))
+    assert "  measure    recall.fraud 0.61, agreed min 0.8\n" in text
+    assert "2026-11-23T00:00:00.000Z, 205 of 9,120 rows count\n" in text
+    assert "budget" not in text
+
+
 def test_a_hostile_alert_cannot_drive_the_terminal() -> None:
     """Control characters anywhere in the data are escaped."""
 

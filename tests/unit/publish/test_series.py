@@ -2,12 +2,19 @@
 
 import math
 import random
+from dataclasses import replace
 
 import hypothesis.strategies as st
 from hypothesis import given
 
-from driftline.decide.outputs import ModelView, SignalView
-from driftline.publish.series import SERIES_PER_MODEL, SERIES_PER_SIGNAL, STICKY_SECONDS, choose_series
+from driftline.decide.outputs import KpiView, ModelView, SignalView
+from driftline.publish.series import (
+    SERIES_PER_KPI,
+    SERIES_PER_MODEL,
+    SERIES_PER_SIGNAL,
+    STICKY_SECONDS,
+    choose_series,
+)
 
 
 def signal(name: str, shift: float = 0.0, severity: str | None = None) -> SignalView:
@@ -124,3 +131,15 @@ def test_models_with_open_episodes_keep_their_own_series() -> None:
     choice = choose_series(views, {}, 0.0, series_max=1 + SERIES_PER_MODEL, signals_per_model_max=9)
     assert [v.model for v in choice.models] == ["z"]
     assert choice.dropped == 2 * SERIES_PER_MODEL + SERIES_PER_SIGNAL
+
+
+def test_kpis_come_before_signals_and_are_counted_when_they_do_not_fit() -> None:
+    """What an owner asked for, of whole models only; the cap wins over that too."""
+    kpis = tuple(KpiView(str(i), 0.5, 0.1, None, "warning", breached=False) for i in range(3))
+    view = replace(model("a", signal("x", 3.0)), kpis=kpis)
+    whole = SERIES_PER_MODEL + 3 * SERIES_PER_KPI
+    for cap in (whole, whole - 1):
+        choice = choose_series([view], {}, 0.0, series_max=cap, signals_per_model_max=9)
+        assert choice.agreed == ((view,) if cap == whole else ())
+        assert len(choice) <= cap
+        assert len(choice) + choice.dropped == whole + SERIES_PER_SIGNAL

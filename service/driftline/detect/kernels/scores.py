@@ -16,24 +16,39 @@ ECE_BINS: Final = 10  # of equal width; the usual choice (Guo et al., 2017)
 _EPS: Final = float(np.finfo(np.float64).eps)  # where scikit-learn clips a probability
 
 
+# Positions in what add_probabilities sums.
+LOSS, SQUARE, SAID, HITS = 0, 1, 2, 2 + ECE_BINS
+PROBABILITY_SUMS: Final = 2 + 2 * ECE_BINS
+
+
+@jit
+def add_probabilities(p: Any, y: Any, sums: Any) -> None:
+    """Add rows to the sums behind ``probability_sums``: losses, squares, and by bin scores and true ones."""
+    for i in range(p.shape[0]):
+        q = min(max(p[i], _EPS), 1.0 - _EPS)
+        sums[LOSS] -= math.log(q) if y[i] != 0 else math.log(1.0 - q)
+        sums[SQUARE] += (p[i] - y[i]) ** 2
+        k = min(int(p[i] * ECE_BINS), ECE_BINS - 1)
+        sums[SAID + k] += p[i]
+        sums[HITS + k] += y[i]
+
+
+@jit
+def calibration_gap(sums: Any) -> float:
+    """Expected calibration error of what was added, times its rows."""
+    gap = 0.0
+    for k in range(ECE_BINS):
+        gap += abs(sums[SAID + k] - sums[HITS + k])
+    return gap
+
+
 @jit
 def probability_sums(p: Any, y: Any) -> Any:
     """Log loss, Brier score and expected calibration error of probabilities p of y = 1 (uint8)."""
     n = p.shape[0]
-    loss = square = 0.0
-    total = np.zeros(ECE_BINS)
-    hits = np.zeros(ECE_BINS)
-    for i in range(n):
-        q = min(max(p[i], _EPS), 1.0 - _EPS)
-        loss -= math.log(q) if y[i] != 0 else math.log(1.0 - q)
-        square += (p[i] - y[i]) ** 2
-        k = min(int(p[i] * ECE_BINS), ECE_BINS - 1)
-        total[k] += p[i]
-        hits[k] += y[i]
-    gap = 0.0
-    for k in range(ECE_BINS):
-        gap += abs(total[k] - hits[k])
-    return loss / n, square / n, gap / n
+    sums = np.zeros(PROBABILITY_SUMS)
+    add_probabilities(p, y, sums)
+    return sums[LOSS] / n, sums[SQUARE] / n, calibration_gap(sums) / n
 
 
 @jit
@@ -60,20 +75,39 @@ def auc(order: Any, s: Any, y: Any) -> float:
     return pairs / (below * positives)
 
 
+# Positions in what add_errors sums.
+ABSOLUTE, SQUARED, SIGNED = 0, 1, 2
+ERROR_SUMS: Final = 3
+
+
+@jit
+def add_errors(p: Any, y: Any, sums: Any) -> None:
+    """Add rows to the sums of |p - y|, (p - y)**2 and p - y."""
+    for i in range(p.shape[0]):
+        d = p[i] - y[i]
+        sums[ABSOLUTE] += abs(d)
+        sums[SQUARED] += d * d
+        sums[SIGNED] += d
+
+
 @jit
 def regression_sums(p: Any, y: Any) -> Any:
     """MAE, RMSE, bias (mean of p - y) and R2 (NaN where y does not vary)."""
     n = p.shape[0]
-    absolute = square = bias = mean = 0.0
+    sums = np.zeros(ERROR_SUMS)
+    add_errors(p, y, sums)
+    mean = spread = 0.0
     for i in range(n):
-        d = p[i] - y[i]
-        absolute += abs(d)
-        square += d * d
-        bias += d
         mean += y[i]
     mean /= n
-    spread = 0.0
     for i in range(n):
         spread += (y[i] - mean) ** 2
-    r2 = 1.0 - square / spread if spread > 0.0 else math.nan
-    return absolute / n, math.sqrt(square / n), bias / n, r2
+    r2 = 1.0 - sums[SQUARED] / spread if spread > 0.0 else math.nan
+    return sums[ABSOLUTE] / n, math.sqrt(sums[SQUARED] / n), sums[SIGNED] / n, r2
+
+
+@jit
+def add_values(x: Any, sums: Any) -> None:
+    """Add rows to sums[0], in their order."""
+    for i in range(x.shape[0]):
+        sums[0] += x[i]
