@@ -248,8 +248,9 @@ class Model:
         window.last = layout.bins.statistics(window.counts)
         lengths = by_signal(layout, d.run_length, d.later_run_length)
         design = window_design(d)
+        bins = layout.bins
         verdict = judge(
-            window.last, layout.bins.rows(), design, lengths, self.tolerance, self.actor.window_rows
+            window.last, bins.rows(), design, bins.wander, lengths, self.tolerance, self.actor.window_rows
         )
         source = progress[int(block.source[row])].source
         told = {*window.tainted, *self.episodes.told()}

@@ -56,6 +56,7 @@ class Bins:
     def __init__(self, signals: Sequence[SignalReference]) -> None:
         self.start = np.zeros(len(signals) + 1, dtype=np.int64)
         self.design = np.ones(len(signals))
+        self.wander = np.zeros(len(signals))
         self.ordered: U8 = np.zeros(len(signals), dtype=np.uint8)
         self.edges: list[F64 | None] = []  # values at the 101 bounds of the bins of u, numeric signals only
         parts: list[tuple[I64, I64, F64, I64]] = []
@@ -65,7 +66,7 @@ class Bins:
             self.edges.append(bin_edges(signal))
             if signal.bins is None:
                 continue
-            self.design[s] = signal.bins.design
+            self.design[s], self.wander[s] = signal.bins.design, signal.bins.wander
             self.ordered[s] = signal.tag is Tag.NUMBER
             order, width = _order(signal, self.edges[s])
             counts = np.array(signal.bins.counts, dtype=np.int64)
@@ -150,17 +151,19 @@ class Judgement:
 
 
 def judge(
-    statistics: F64, rows: I64, design: F64, run_length: F64, tolerance: float, length: int
+    statistics: F64, rows: I64, design: F64, wander: F64, run_length: F64, tolerance: float, length: int
 ) -> Judgement:
     """Test a window of ``length`` rows.
 
     A shift of ``tolerance`` reference standard deviations is left alone: of a normal variable it has a
-    chi-squared divergence of tolerance ** 2, which is the non-centrality a row.
+    chi-squared divergence of tolerance ** 2, which is the non-centrality a row. So is what blocks of the
+    reference themselves do.
 
     Args:
         statistics: (S, STATISTICS).
         rows: (S,) reference rows.
         design: (S,) factor by which dependence inflates the statistics.
+        wander: (S,) largest divergence of a block of the reference; see ``BinReference``.
         run_length: (S,) rows between false openings of one source.
         tolerance: in reference standard deviations.
         length: rows of the window.
@@ -169,7 +172,7 @@ def judge(
     with np.errstate(invalid="ignore", divide="ignore"):
         usable = (n >= ROWS_MIN) & (df >= 1.0) & (rows > 0)
         pairs = np.where(usable, n * rows / (n + rows), np.nan) / design
-        shift = pairs * tolerance**2
+        shift = pairs * np.maximum(tolerance**2, wander)
         alpha = np.minimum(length / run_length, LEVEL_MAX)
         level = noncentral_level(alpha, df, shift)
         statistic = np.where(usable, statistics[:, G] / design, np.nan)
