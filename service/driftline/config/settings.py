@@ -190,6 +190,9 @@ class SignalSettings(Section):
     """One signal of a model."""
 
     detectors: tuple[RiverDetector, ...] = Field((), max_length=8)
+    season: Literal["daily", "weekly", "none"] | None = Field(
+        None, description="compare a number with its hour of the day or week (UTC); else that of the model"
+    )
 
 
 class LabelSettings(Section):
@@ -227,6 +230,10 @@ class ModelSettings(Section):
 
     signals: dict[Annotated[str, StringConstraints(min_length=1, max_length=140)], SignalSettings] = {}
 
+    season: Literal["daily", "weekly"] | None = Field(
+        None,
+        description="of every number that has no season of its own; docs/decisions.md says what it needs",
+    )
     false_alarms_per_week: float | None = Field(None, gt=0, le=10_000)
     learning_rows: int | None = Field(None, ge=500, le=1_000_000)
     rows_per_week: float | None = Field(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from driftline.config import Settings
 from driftline.decide.budget import RESERVE, Budget
 from driftline.decide.replay import TOPIC_ID, Replay
+from driftline.decide.seasons import unmet
 from driftline.detect.actor import WEEK_MS, Detection
 from driftline.detect.compare import atom_share, quantile
 from driftline.detect.reference import ChannelReference, Reference, SignalReference, mid_pit
@@ -51,6 +52,7 @@ class SignalPart:
     name: str
     channels: tuple[ChannelPart, ...]
     delays: tuple[float | None, ...]
+    season: str | None  # "daily" or "weekly": numbers compared with their hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Explanation:
     signals: tuple[SignalPart, ...]
     state_bytes: int
     snapshot_bytes: int
+    notes: tuple[str, ...]  # what is configured and cannot be done with this baseline
 
     def minutes(self, events: float) -> float:
         """How long so many events take."""
@@ -119,7 +122,16 @@ class Trial:
         d, model = self.detection, self._model
         checkpoint = self._partition.checkpoint()
         stored = sum(len(row.encode() or b"") for row in checkpoint.state) if checkpoint else 0
-        arrays = (d.plan, d.state, d.warm, d.recent, d.layout.knot_q, d.layout.knot_lo, d.layout.knot_hi)
+        arrays = (
+            d.plan,
+            d.state,
+            d.warm,
+            d.recent,
+            d.layout.knot_q,
+            d.layout.knot_lo,
+            d.layout.knot_hi,
+            d.layout.seasons.maps,
+        )
         budget = Budget.of(d.layout, labelled=model.actor.labelled)
         share = (1.0 - RESERVE) * model.false_alarms / budget.frozen
         signals = []
@@ -128,7 +140,8 @@ class Trial:
             plans = d.plan[first : first + len(signal.channels)]
             parts = [_part(c, p, d, share) for c, p in zip(signal.channels, plans, strict=True)]
             delays = tuple(signal_delay(signal, plans, shift, model.min_duration) for shift in SHIFTS)
-            signals.append(SignalPart(signal.signal, tuple(parts), delays))
+            season = None if signal.season is None else signal.season.period.value
+            signals.append(SignalPart(signal.signal, tuple(parts), delays, season))
         return Explanation(
             self.reference.model,
             self.reference.id,
@@ -142,6 +155,7 @@ class Trial:
             tuple(signals),
             sum(a.nbytes for a in arrays),
             stored,
+            tuple(unmet(self.reference, model.seasons)),
         )
 
 

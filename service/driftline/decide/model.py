@@ -12,7 +12,7 @@ import numpy as np
 from driftline.config import DetectionSettings, ModelSettings
 from driftline.config.settings import SignalSettings
 from driftline.decide import alerts as build
-from driftline.decide import texts
+from driftline.decide import seasons, texts
 from driftline.decide.alerts import KINDS, Cause, Context
 from driftline.decide.budget import Budget, by_signal
 from driftline.decide.episodes import Episode, Episodes, severity
@@ -38,6 +38,7 @@ from driftline.detect.kernels.state import CHANNEL_PLAN, KIND_DISMISSED, KIND_OP
 from driftline.detect.performance import SIGNAL as PERFORMANCE
 from driftline.detect.reference import Reference, build_reference, from_json
 from driftline.detect.rows import raw_columns
+from driftline.detect.seasonal import Wanted
 from driftline.detect.signals import Layout
 from driftline.detect.windows import HOME_WINDOWS, judge
 from driftline.errors import MessageError
@@ -67,6 +68,7 @@ class Model:
     notes: list[str] = field(default_factory=list)  # for the log
     orphans: list[int] = field(default_factory=list)  # plug-ins that are gone and hold an episode open
     signal_settings: Mapping[str, SignalSettings] = field(default_factory=dict)
+    seasons: Wanted = field(default_factory=Wanted)
     labelled: Labelled | None = None  # None: no input has labels
 
     @classmethod
@@ -95,7 +97,7 @@ class Model:
         self.min_duration, self.tolerance = settings.min_duration_events, settings.tolerance
         self.pinned_rate = own.rows_per_week
         self.actor.window_rows = settings.window_rows
-        self.signal_settings = own.signals
+        self.signal_settings, self.seasons = own.signals, seasons.wanted(own)
 
     def attach_plugins(self, stored: Sequence[Mapping[str, Any]] = ()) -> None:
         """Put the configured detectors of river on their channels, with their stored states if there are."""
@@ -337,6 +339,8 @@ class Model:
             self.actor.learning = None  # no column had a value: look at the next rows
             return
         self.finished_learning = True
+        reference, notes = seasons.learned(reference, self.seasons, table)
+        self.notes += [f"model {self.name}: {note}" for note in notes]
         self._install(reference, warming=False)
 
     def _install(self, reference: Reference, *, warming: bool) -> None:
@@ -442,6 +446,7 @@ class Model:
             reference = _promoted(json.loads(command.body), self.name)
         except (MessageError, KeyError, TypeError, ValueError, RecursionError) as error:
             return [], f"command for {self.name} at offset {command.offset} refused: {error}"
+        self.notes += [f"model {self.name}: {note}" for note in seasons.unmet(reference, self.seasons)]
         alerts = self._supersede(command, progress[command.source].source, context)
         self.finished_learning = self.actor.phase is Phase.LEARNING
         rate_known = (self.pinned_rate or reference.rows_per_week) > 0.0

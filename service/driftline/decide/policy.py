@@ -46,11 +46,11 @@ HOLD: Final = 5
 
 
 def null_bounds(ref: ChannelReference, tau: float, sources: int, tolerance: float) -> tuple[float, float]:
-    """The widened null [mlo, mhi] of a channel's mean."""
+    """The widened null [mlo, mhi] of a channel's mean; under a season, of the hour that is known least."""
     tol = max(tolerance * ref.sd, TOLERANCE_MIN)
     level = NULL_LEVEL / (2.0 * max(sources, 1))
     if not ref.binary:
-        up = down = max(tol, -float(ndtri(level)) * ref.sd * math.sqrt(tau / ref.n))
+        up = down = max(tol, -float(ndtri(level)) * ref.sd * math.sqrt(tau / (ref.hour_values or ref.n)))
     else:
         n, k = ref.n / tau, round(ref.mean * ref.n) / tau  # Clopper-Pearson on the effective counts
         high = float(betainccinv(k + 1.0, n - k, level)) if k < n else 1.0

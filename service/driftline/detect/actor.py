@@ -176,6 +176,7 @@ class Actor:
             self.learning.append(block, lo, hi)
         elif self.detection is not None and self.phase is Phase.WARMING:
             y, x = self._derive(self.detection, block, lo, hi)
+            self.detection.layout.seasons.apply(y, block.event_time, lo, hi)
             warm_channels(y, lo, hi, warm_blocks(self.detection.layout), self.detection.warm)
             d = self.detection
             update_recent(d.recent, d.recent_n, d.stride, x, lo, hi)
@@ -189,6 +190,9 @@ class Actor:
 
     def _detect(self, d: Detection, block: Block, lo: int, hi: int) -> Applied:
         y, x = self._derive(d, block, lo, hi)
+        window = d.window  # of what values are, whatever is usual at their hour
+        count_window(y, x, lo, hi, d.layout.specs, d.layout.bins.start, window.counts, window.missing)
+        d.layout.seasons.apply(y, block.event_time, lo, hi)
         found = run_block(y, block.event_time, lo, hi, d.plan, d.state)
         traffic = found[:0] if d.rate is None else d.rate.run(block.event_time, lo, hi)
         for plugin in d.plugins:
@@ -198,8 +202,6 @@ class Actor:
             if len(others):
                 found = np.concatenate((found, others))
                 found = found[np.argsort(found["row"], kind="stable")]
-        window = d.window
-        count_window(y, x, lo, hi, d.layout.specs, d.layout.bins.start, window.counts, window.missing)
         if window.rows == 0:
             window.first_time = int(block.event_time[lo])
         window.rows += hi - lo

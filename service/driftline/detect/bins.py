@@ -71,20 +71,20 @@ def dependence(counts: I64, groups: Sequence[int], seen: I64) -> BinReference:
     share, seen = share[used], seen[:, used]
     if len(share) < 2 or len(seen) < 2:
         return BinReference(kept, 1.0)
-    length, pearson = _pearson(seen, share)
-    design = max(1.0, float(pearson.mean()))
+    df, block = len(share) - 1, int(seen[0].sum())
+    pearson = _pearson(seen, share)
+    design = max(1.0, float(pearson.mean()) / df)
     blocks = len(seen) // LONGER
     longer = seen[: blocks * LONGER].reshape(blocks, LONGER, -1).sum(axis=1)
-    if blocks < LONGER_MIN or float(_pearson(longer, share)[1].mean()) <= GROWING * design:
+    if blocks < LONGER_MIN or float(_pearson(longer, share).mean()) / df <= GROWING * design:
         return BinReference(kept, design)
-    return BinReference(kept, design, max(float(pearson.max()) * (len(share) - 1) / length, 0.0))
+    return BinReference(kept, design, float(pearson.max()) / block)
 
 
-def _pearson(seen: I64, share: F64) -> tuple[int, F64]:
-    """Rows of a block, and the statistic of each against all of the reference, a degree of freedom."""
-    length = int(seen[0].sum())
-    expected = length * share
-    return length, ((seen - expected) ** 2 / expected).sum(axis=1) / (len(share) - 1)
+def _pearson(seen: I64, share: F64) -> F64:
+    """The statistic of each block against all of the reference."""
+    expected = int(seen[0].sum()) * share
+    return np.asarray((((seen - expected) ** 2) / expected).sum(axis=1), dtype=np.float64)
 
 
 def numeric_groups(size: int) -> list[int]:

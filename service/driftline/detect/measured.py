@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from driftline.detect.reference import BLOCK_SIZES, TAU_MAX, TAU_ROWS_MIN, ChannelReference, slow_range, solve_thetas
+from driftline.detect.reference import (
+    BLOCK_SIZES,
+    TAU_MAX,
+    TAU_ROWS_MIN,
+    ChannelReference,
+    slow_range,
+    solve_thetas,
+)
 from driftline.records import F64, I64
 
 
@@ -52,7 +59,15 @@ def measured(channel: ChannelReference, t: Any, means: F64, shape: Distribution 
     if not channel.binary and sd > 1e-6 and shape is not None:
         up, down = shape.thetas(sd)
     return replace(
-        channel, n=n, mean=mean, sd=sd, tau=tau, block_sds=block_sds, theta_up=up, theta_down=down, wander=slow
+        channel,
+        n=n,
+        mean=mean,
+        sd=sd,
+        tau=tau,
+        block_sds=block_sds,
+        theta_up=up,
+        theta_down=down,
+        wander=slow,
     )
 
 

@@ -27,6 +27,7 @@ from driftline.detect.bins import (
 )
 from driftline.detect.kernels.windows import FINE
 from driftline.detect.rate import RateReference, check_rate, rate_reference
+from driftline.detect.season import Season, check_season
 from driftline.detect.typed import OPTIONAL, members, typed
 from driftline.detect.wander import block_size, wander
 from driftline.errors import MessageError, NewerFormatError
@@ -67,6 +68,7 @@ class ChannelReference:
     theta_down: float
     # How far below and above its mean it goes itself for longer than blocks even out; see ``wander.py``.
     wander: tuple[float, float] = field(default=(0.0, 0.0), metadata=OPTIONAL)
+    hour_values: int = field(default=0, metadata=OPTIONAL)  # under a season: of the hour that has the fewest
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class SignalReference:
     categorical: CategoricalReference | None
     bins: BinReference | None = None  # None: too few values for windows
     later: bool = False  # appeared after the reference was frozen and was learned from its first rows
+    season: Season | None = field(default=None, metadata=OPTIONAL)  # location and spread are those within it
 
     @property
     def signal(self) -> str:
@@ -480,7 +483,7 @@ def _check(reference: Reference) -> None:
                 or not all(0 <= v <= 1 for v in c.wander)
             ):
                 raise MessageError(f"{where}, channel {c.name!r}: a statistic is out of range.")
-            if c.n < 0 or len(c.block_sds) != len(BLOCK_SIZES):
+            if min(c.n, c.hour_values) < 0 or len(c.block_sds) != len(BLOCK_SIZES):
                 raise MessageError(f"{where}, channel {c.name!r}: inconsistent.")
         if s.numeric is not None:
             q = np.asarray(s.numeric.knots, dtype=np.float64)
@@ -506,6 +509,8 @@ def _check(reference: Reference) -> None:
             if min(t.counts, default=0) < 0 or t.total < 0 or len(set(t.categories)) != len(t.categories):
                 raise MessageError(f"{where}: a category is there twice, or less than never.")
         _check_bins(s, where)
+        if s.season is not None and (s.numeric is None or len(s.channels) < 5 or not check_season(s.season)):
+            raise MessageError(f"{where}: its season is inconsistent.")
 
 
 def _check_bins(s: SignalReference, where: str) -> None:

@@ -1,9 +1,9 @@
 """How far a reference itself wanders for longer than blocks can even out: days, slow autocorrelation.
 
-Owns: the size of the blocks that detectors consume, and the two numbers by which the null has to be wider when
-no block is long enough. An e-detector is right as long as the mean, given the past, stays in its null; that of
-a daily cycle follows the hour. What the reference did itself is no news, so the null reaches as far. Must not
-know: channels, thresholds.
+Owns: the size of the blocks that detectors consume, and the two numbers by which the null has to be wider
+when no block is long enough. An e-detector is right as long as the mean, given the past, stays in its null;
+that of a daily cycle follows the hour. What the reference did itself is no news, so the null reaches as far.
+Must not know: channels, thresholds.
 """
 
 from __future__ import annotations
