@@ -80,7 +80,7 @@ def new_model(
     *,
     warming: bool = False,
     rows_per_week: float | None = None,
-    **settings: float,
+    **settings: float | None,
 ) -> Model:
     """A model under default settings, active (or warming up) when a reference is given."""
     pinned = ModelSettings(rows_per_week=rows_per_week)

@@ -251,11 +251,22 @@ class DetectionSettings(Section):
     learning_rows: int = Field(5_000, ge=500, le=1_000_000)
     min_duration_events: int = Field(100, ge=0, le=1_000_000)
     tolerance: float = Field(0.05, gt=0, le=1, description="shift in reference standard deviations to ignore")
-    window_rows: int = Field(8_192, ge=1_000, le=1_000_000, description="events a window report is about")
+    window_rows: int | None = Field(
+        8_192, ge=1_000, le=1_000_000, description="events a window is about; null: it ends by time only"
+    )
+    window_hours: float | None = Field(
+        None, ge=1 / 60, le=24 * 31, description="end a window by event time too, whichever comes first"
+    )
     models_per_partition_max: int = Field(1_000, ge=1, le=1_000)
     learning_models_max: int = Field(50, ge=1, le=1_000)
     idle_partition_seconds: float = Field(60.0, ge=1, le=86_400)
     labels: LabelSettings | None = Field(None, description="set as soon as an input is of kind labels")
+
+    @model_validator(mode="after")
+    def _windows_end(self) -> DetectionSettings:
+        if self.window_rows is None and self.window_hours is None:
+            raise ValueError("a window needs an end: set window_rows, window_hours, or both")
+        return self
 
 
 class IngestSettings(Section):

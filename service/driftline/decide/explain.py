@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from driftline.config import Settings
 from driftline.decide.budget import RESERVE, Budget
+from driftline.decide.model import WINDOW_ROWS_MAX
 from driftline.decide.replay import TOPIC_ID, Replay
 from driftline.decide.seasons import unmet
 from driftline.detect.actor import WEEK_MS, Detection
@@ -67,7 +68,8 @@ class Explanation:
     min_duration_events: int
     tolerance_sd: float
     sources: int  # channels, window tests, traffic
-    window_rows: int
+    window_rows: int  # 0: windows end by time only
+    window_ms: int  # 0: by their rows only
     signals: tuple[SignalPart, ...]
     state_bytes: int
     snapshot_bytes: int
@@ -151,7 +153,8 @@ class Trial:
             model.min_duration,
             model.tolerance,
             budget.sources,
-            model.actor.window_rows,
+            0 if model.actor.window_rows == WINDOW_ROWS_MAX else model.actor.window_rows,
+            model.actor.window_ms,
             tuple(signals),
             sum(a.nbytes for a in arrays),
             stored,

@@ -47,6 +47,7 @@ from driftline.records import Block, Command, Progress, Source
 RATE_CHANGE: Final = (
     1.5  # thresholds follow the event rate only when it left [1 / 1.5, 1.5] of the one in force
 )
+WINDOW_ROWS_MAX: Final = 1 << 53  # of windows that end by time only
 STATE_SIGNAL: Final = "driftline.state"
 
 
@@ -96,7 +97,8 @@ class Model:
         self.false_alarms = own.false_alarms_per_week or settings.false_alarms_per_week
         self.min_duration, self.tolerance = settings.min_duration_events, settings.tolerance
         self.pinned_rate = own.rows_per_week
-        self.actor.window_rows = settings.window_rows
+        self.actor.window_rows = settings.window_rows or WINDOW_ROWS_MAX
+        self.actor.window_ms = round((settings.window_hours or 0.0) * 3_600_000)
         self.signal_settings, self.seasons = own.signals, seasons.wanted(own)
 
     def attach_plugins(self, stored: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -141,8 +143,9 @@ class Model:
                         alert = self._traffic(finding, block, progress, context)
                     if alert is not None:
                         out.append(alert)
-                if self.actor.window_full():
+                if self.actor.window_full() or applied.next_window is not None:
                     out += self._close_window(applied, block, progress, context)
+                    self.actor.count_next(applied, block)
                 self.actor.keep_recent(applied)
             lo = to
             if self.actor.at_boundary():
@@ -244,16 +247,14 @@ class Model:
         It opens none where another channel had an episode within the window: that change is told already.
         """
         d, row = self.actor.detection, applied.hi - 1
-        if d is None:
+        if d is None or d.window.rows == 0:
             return []
         window, layout = d.window, d.layout
         window.last = layout.bins.statistics(window.counts)
         lengths = by_signal(layout, d.run_length, d.later_run_length)
         design = window_design(d)
         bins = layout.bins
-        verdict = judge(
-            window.last, bins.rows(), design, bins.wander, lengths, self.tolerance, self.actor.window_rows
-        )
+        verdict = judge(window.last, bins.rows(), design, bins.wander, lengths, self.tolerance, window.rows)
         source = progress[int(block.source[row])].source
         told = {*window.tainted, *self.episodes.told()}
         out: list[Alert] = []
@@ -272,6 +273,8 @@ class Model:
                 alert = self._step(d, cause, context)
                 out += [] if alert is None else [alert]
         end = int(block.event_time[row])
+        if applied.next_window is not None:
+            end = window.time.end - 1
         self.reports.append(
             window_report(context.topic_id, self.name, d, verdict, rows=self.actor.rows, end_ms=end)
         )

@@ -68,7 +68,7 @@ def dependence(counts: I64, groups: Sequence[int], seen: I64) -> BinReference:
     kept = tuple(counts.tolist())
     share = np.bincount(np.asarray(groups), weights=counts) / max(int(counts.sum()), 1)
     used = share > 0.0
-    share, seen = share[used], seen[:, used]
+    share, seen = share[used], np.ascontiguousarray(seen[:, used])  # sums in one order, whatever is left out
     if len(share) < 2 or len(seen) < 2:
         return BinReference(kept, 1.0)
     df, block = len(share) - 1, int(seen[0].sum())

@@ -30,6 +30,7 @@ from driftline.detect.kernels.windows import (
     window_statistics,
 )
 from driftline.detect.reference import SignalReference
+from driftline.detect.window_time import WindowTime
 from driftline.records import F64, I64, U8, Tag
 
 ROWS_MIN: Final = 100  # present rows that a window needs to be judged
@@ -108,6 +109,7 @@ class Window:
     first_time: int = -1  # event time of its first row, ms
     number: int = 0  # full windows so far
     tainted: list[str] = field(default_factory=list)  # signals that had an episode within this window
+    time: WindowTime = field(default_factory=WindowTime)
 
     @classmethod
     def new(cls, bins: Bins) -> Window:
@@ -128,7 +130,7 @@ class Window:
         for name in ("missing", "open", "home", "last"):
             getattr(more, name)[: len(self.missing)] = getattr(self, name)
         more.rows, more.first_time, more.number = self.rows, self.first_time, self.number
-        more.tainted = list(self.tainted)
+        more.tainted, more.time = list(self.tainted), self.time
         return more
 
     def begin(self) -> None:
@@ -136,6 +138,7 @@ class Window:
         self.counts[:] = 0
         self.missing[:] = 0
         self.rows, self.first_time, self.number, self.tainted = 0, -1, self.number + 1, []
+        self.time.late = 0
 
 
 @dataclass(frozen=True, slots=True)

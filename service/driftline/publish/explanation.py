@@ -45,7 +45,9 @@ def explanation_lines(page: Explanation, cpu_us: float, plugins: Sequence[Plugin
     yield ""
     yield from table([["signal", *(f"{s:g} sd" for s in SHIFTS)], *(_delays(page, s) for s in page.signals)])
     yield ""
-    yield f"  The shape of every signal is tested in windows of {page.window_rows:,} events."
+    by = [f"{page.window_rows:,} events"] if page.window_rows else []
+    by += [duration(page.window_ms)] if page.window_ms else []
+    yield f"  The shape of every signal is tested in windows of {' or '.join(by)}."
     for period in ("daily", "weekly"):
         names = [printable(s.name, NAME_CHARS) for s in page.signals if s.season == period]
         if names:
