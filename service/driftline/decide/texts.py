@@ -165,7 +165,7 @@ def _what(change: Change) -> str:
     if name == "location":
         level = "higher" if change.mean > change.reference_mean else "lower"
         return (
-            f"is {level} {than}: {'' if change.seasonal else _medians(change)}({now} of values exceed the reference, "
+            f"is {level} {than}: {_medians(change)}({now} of values exceed the reference, "
             f"{was} expected, {_bounds(change)})"
         )
     if name == "spread":
@@ -214,7 +214,7 @@ def _most_changed(cells: Sequence[Sequence[Any]]) -> str:
 
 
 def _medians(change: Change) -> str:
-    if change.quantiles is None or change.reference_quantiles is None:
+    if change.quantiles is None or change.reference_quantiles is None or change.seasonal:
         return ""
     return f"median {number(change.quantiles[2])}, was {number(change.reference_quantiles[2])} "
 

@@ -118,7 +118,7 @@ def test_an_hour_without_rows_is_no_window() -> None:
 
 @pytest.mark.parametrize("law", ["normal", "exponential", "standard_t"])
 def test_the_level_holds_for_windows_of_any_length(law: str) -> None:
-    """Windows of 100 to 20,000 rows, one false opening a 100,000 rows allowed: 40, and no more are seen."""
+    """Windows of 100 to 20,000 rows, one false opening a 100,000 rows allowed: 10, and no more are seen."""
     rng = np.random.default_rng(8)
     draw = getattr(rng, law)
     args = (3,) if law == "standard_t" else ()
@@ -126,10 +126,9 @@ def test_the_level_holds_for_windows_of_any_length(law: str) -> None:
     d = model.actor.detection
     assert d is not None
     fired = rows = 0
-    while rows < 4_000_000:
+    while rows < 1_000_000:
         n = int(np.exp(rng.uniform(np.log(100), np.log(20_000))))
         d.window.begin()
-        d.window.counts[:] = 0
         y = d.layout.derive(block({"x": draw(*args, size=n)}), d.codes, d.mismatches, 0, n)[0]
         bins = np.minimum((y[1] * 100).astype(int), 99)
         d.window.counts += np.bincount(bins, minlength=len(d.window.counts))
@@ -139,7 +138,7 @@ def test_the_level_holds_for_windows_of_any_length(law: str) -> None:
         )
         fired += bool(verdict.statistic[0] >= verdict.level[0])
         rows += n
-    assert fired <= 40
+    assert fired <= 10
 
 
 def test_a_window_without_an_end_is_refused() -> None:
