@@ -55,7 +55,9 @@ def blocks_of(segment: Segment, model: str, order: I64) -> Iterable[Block]:
         rows = order[lo : lo + BLOCK_ROWS]
         times, n = segment.times[rows], len(rows)
         yield Block(
-            model, columns, segment.tags[:, rows], segment.values[:, rows], times, times,
+            model, columns,
+            np.ascontiguousarray(segment.tags[:, rows]), np.ascontiguousarray(segment.values[:, rows]),
+            times, times,
             np.zeros(n, dtype=np.int32), np.arange(lo, lo + n), np.full(n, -1, dtype=np.int32), (),
             np.zeros(n, dtype=np.uint64),
         )  # fmt: skip
