@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from driftline.detect.baseline import build_baseline
 from driftline.detect.kernels.season import CELLS, HOUR_MS
 from driftline.detect.reference import Reference, from_json, to_json
+from driftline.detect.rows import segment_of
 from driftline.detect.season import Period, Season, Seasons, hour_maps
-from driftline.detect.seasonal import Wanted, add_seasons
+from driftline.detect.seasonal import Wanted, add_seasons, blocks_of
 from driftline.errors import MessageError
 from driftline.records import F64, Block
 from harness import decisions
@@ -142,3 +143,12 @@ def test_nothing_happens_without_seasons() -> None:
     assert (y == 0.25).all()
     reference, _ = built(rows(2.0), Wanted())
     assert add_seasons(reference, Wanted(), list) == (reference, [])
+
+
+def test_rows_that_are_held_come_as_kernels_want_them() -> None:
+    """In C order, whatever the order of the rows: after compilation a kernel takes nothing else."""
+    held = segment_of(rows(10.0), 0, 14_000)
+    made = list(blocks_of(held, "m", np.arange(14_000)[::-1]))
+    assert sum(map(len, made)) == 14_000
+    assert all(b.tags.flags.c_contiguous and b.values.flags.c_contiguous for b in made)
+    assert made[0].event_time[0] == held.times[-1]
