@@ -30,7 +30,7 @@ from driftline.detect.reference import (
 from driftline.detect.rows import LearningRows
 from driftline.detect.signals import CategoryCodes, Layout
 from driftline.detect.windows import Window
-from driftline.records import F64, FEATURES_MAX, Block, Source, Tag
+from driftline.records import F64, FEATURES_MAX, I64, Block, Source, Tag
 
 RECENT: Final = 256  # values of each signal kept as evidence (2 KB a signal)
 RECENT_MIN: Final = 30  # values shown as current even when the change is younger
@@ -170,15 +170,16 @@ class Actor:
         d = self.detection
         if d is not None and applied.next_window is not None:
             d.window.time.move(int(block.event_time[applied.lo]))
-            self._count(d, block, *applied.next_window, applied.lo, applied.hi)
+            times = block.event_time[applied.lo : applied.hi]
+            self._count(d, times, *applied.next_window, 0, len(times))
 
-    def _count(self, d: Detection, block: Block, y: F64, x: F64, lo: int, hi: int) -> None:
+    def _count(self, d: Detection, times: I64, y: F64, x: F64, lo: int, hi: int) -> None:
         """Rows lo..hi into the window: what values are, whatever is usual at their hour."""
         window, layout = d.window, d.layout
-        for a, b in window.time.take(block.event_time, lo, hi):
+        for a, b in window.time.take(times, lo, hi):
             count_window(y, x, a, b, layout.specs, layout.bins.start, window.counts, window.missing)
             if window.rows == 0:
-                window.first_time = int(block.event_time[a])
+                window.first_time = int(times[a])
             window.rows += b - a
 
     def apply(self, block: Block, lo: int, hi: int) -> Applied | None:
@@ -211,9 +212,9 @@ class Actor:
     def _detect(self, d: Detection, block: Block, lo: int, hi: int) -> Applied:
         y, x = self._derive(d, block, lo, hi)
         over = d.window.time.is_over(int(block.event_time[lo]))
-        next_window = (y.copy(), x) if over else None
+        next_window = (y[:, lo:hi].copy(), x[:, lo:hi].copy()) if over else None  # of one row
         if not over:
-            self._count(d, block, y, x, lo, hi)
+            self._count(d, block.event_time, y, x, lo, hi)
         d.layout.seasons.apply(y, block.event_time, lo, hi)
         found = run_block(y, block.event_time, lo, hi, d.plan, d.state)
         traffic = found[:0] if d.rate is None else d.rate.run(block.event_time, lo, hi)
