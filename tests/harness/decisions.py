@@ -11,6 +11,8 @@ from driftline.decide.alerts import Context
 from driftline.decide.model import Model
 from driftline.decide.outputs import Alert
 from driftline.detect.reference import RawColumn, Reference, build_reference
+from driftline.detect.season import Period
+from driftline.detect.seasonal import Wanted, add_seasons
 from driftline.records import F64, Block, Column, ColumnKind, Progress, Source, Tag
 
 SOURCE = Source("events", 0)
@@ -19,7 +21,9 @@ CONTEXT = Context("mailbox-id", "https://example.org/runbook")
 STEP_MS = 10  # 100 events a second
 
 
-def block(columns: Mapping[str, F64 | list[str | None]], start: int = 0, model: str = "m") -> Block:
+def block(
+    columns: Mapping[str, F64 | list[str | None]], start: int = 0, model: str = "m", step_ms: int = STEP_MS
+) -> Block:
     """Rows from columns: numbers (NaN = null) or strings (None = null); row i has offset start + i."""
     made, tags, values = [], [], []
     n = len(next(iter(columns.values())))
@@ -38,7 +42,7 @@ def block(columns: Mapping[str, F64 | list[str | None]], start: int = 0, model: 
     return Block(
         model, tuple(made),
         np.ascontiguousarray(tags, dtype=np.uint8), np.ascontiguousarray(values, dtype=np.float64),
-        offsets * STEP_MS, offsets * STEP_MS, np.zeros(n, dtype=np.int32), offsets,
+        offsets * step_ms, offsets * step_ms, np.zeros(n, dtype=np.int32), offsets,
         np.full(n, -1, dtype=np.int32), (), np.zeros(n, dtype=np.uint64),
     )  # fmt: skip
 
@@ -56,12 +60,27 @@ def file_reference(
     return build_reference("m", "file", raw, times, time_ordered=time_ordered)
 
 
+def seasonal(
+    reference: Reference, columns: Mapping[str, F64 | list[str | None]], period: Period, step_ms: int
+) -> Reference:
+    """The reference with a season read from its rows, the first of which is at the epoch.
+
+    Raises:
+        ValueError: it is too short.
+    """
+    rows = block(columns, step_ms=step_ms)
+    made, notes = add_seasons(reference, Wanted(period), lambda: [rows])
+    if notes:
+        raise ValueError(notes[0])
+    return made
+
+
 def new_model(
     reference: Reference | None = None,
     *,
     warming: bool = False,
     rows_per_week: float | None = None,
-    **settings: float,
+    **settings: float | None,
 ) -> Model:
     """A model under default settings, active (or warming up) when a reference is given."""
     pinned = ModelSettings(rows_per_week=rows_per_week)

@@ -17,13 +17,17 @@ from river import drift
 from river.drift import binary
 
 from driftline.decide.model import Model
+from driftline.detect.actor import WEEK_MS
+from driftline.detect.reference import Reference
+from driftline.detect.season import Period
 from driftline.records import F64
 from harness import decisions
-from quality.streams import Cells, Stream
+from quality.streams import DAY_ROWS, Cells, Stream
 
 WEEK_ROWS: Final = 60_480_000  # at the 100 events a second of all streams here
 STRICT: Final = 10.0  # false alarms a million updates of a channel, so that a budget can be seen used up
 MILLION: Final = 1_000_000
+DAY_STEP_MS: Final = WEEK_MS // 7 // DAY_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,14 @@ class Alarms:
 
 def driftline(stream: Stream, reference: Cells, live: Cells) -> Alarms:
     """The production policy, default settings: one false alarm a week."""
-    frozen = decisions.file_reference(reference, time_ordered=stream.ordered)
-    return _apply(decisions.new_model(frozen, warming=not stream.ordered), live)
+    frozen = _frozen(stream, reference)
+    model = decisions.new_model(frozen, warming=not stream.ordered, rows_per_week=WEEK_ROWS)
+    return _apply(stream, model, reference, live)
 
 
 def driftline_strict(stream: Stream, reference: Cells, live: Cells) -> tuple[Alarms, float]:
     """The same at a budget of ``STRICT``, without a minimal duration; with the budget of these rows."""
-    frozen = decisions.file_reference(reference, time_ordered=stream.ordered)
+    frozen = _frozen(stream, reference)
     budget = STRICT * sum(len(signal.channels) for signal in frozen.signals)  # a week of a million rows
     model = decisions.new_model(
         frozen,
@@ -51,14 +56,25 @@ def driftline_strict(stream: Stream, reference: Cells, live: Cells) -> tuple[Ala
         false_alarms_per_week=budget,
         min_duration_events=0,
     )
-    return _apply(model, live), budget * len(next(iter(live.values()))) / MILLION
+    return _apply(stream, model, reference, live), budget * len(next(iter(live.values()))) / MILLION
 
 
-def _apply(model: Model, live: Cells) -> Alarms:
-    alerts = decisions.run(model, decisions.block(live))
+def _frozen(stream: Stream, reference: Cells) -> Reference:
+    if not stream.season:
+        return decisions.file_reference(reference, time_ordered=stream.ordered)
+    frozen = decisions.file_reference(
+        reference, time_ordered=stream.ordered, rows_per_week=WEEK_MS / DAY_STEP_MS
+    )
+    return decisions.seasonal(frozen, reference, Period.DAILY, DAY_STEP_MS)
+
+
+def _apply(stream: Stream, model: Model, reference: Cells, live: Cells) -> Alarms:
+    start = len(next(iter(reference.values()))) if stream.season else 0  # live rows follow those known
+    step = DAY_STEP_MS if stream.season else decisions.STEP_MS
+    alerts = decisions.run(model, decisions.block(live, start, step_ms=step))
     return Alarms(
-        tuple(a.row for a in alerts if a.type.endswith(".opened")),
-        tuple(a.row for a in alerts if a.type.endswith(".resolved")),
+        tuple(a.row - start for a in alerts if a.type.endswith(".opened")),
+        tuple(a.row - start for a in alerts if a.type.endswith(".resolved")),
     )
 
 

@@ -30,6 +30,7 @@ Promise = tuple[float, float] | None
 SEED: Final = 20_261
 LEAD: Final = 20_000  # rows before the first change
 SPAN: Final = 20_000  # rows of a change, and of the calm after it
+DAY_ROWS: Final = 20_000
 LONG_SPAN: Final = 100_000  # where a change takes 10,000 rows to see, or its episode 20,000 to resolve
 SIZES: Final = (500, 5_000, 50_000)  # of references under a null: each is judged by itself
 ONE: Final = (0.9, 1.2)  # episodes a change, of those that must be seen once
@@ -49,6 +50,7 @@ class Stream:
     ordered: bool = True  # False: the reference is shuffled, and the model warms up on live rows
     indicator: bool = False  # the peers are given "is missing" instead of the value
     binary: bool = False  # values are 0 and 1, so that DDM can watch them
+    season: bool = False  # the option season: daily; rows come DAY_ROWS a day
 
     def sample(self, run: int, rows: int) -> tuple[Cells, Cells]:
         """Reference and live rows of a run."""
@@ -158,7 +160,8 @@ def nulls() -> list[Stream]:
         *out,
         Stream("AR .9, reference shuffled", _shuffled, million, SIZES, ordered=False),
         Stream("daily cycle of 2,000 rows, 10 in the reference", _cycle(2_000), million),
-        Stream("daily cycle of 20,000 rows, 10 in the reference", _cycle(20_000), million, (200_000,)),
+        Stream("daily cycle of 20,000 rows, 10 in the reference", _cycle(DAY_ROWS), million, (200_000,)),
+        Stream("the same, season: daily", _cycle(DAY_ROWS), million, (200_000,), season=True),
         Stream("long-tail categories", same(categories(LONG_TAIL)), 200_000, SIZES),
         Stream("40 features, independent", _forty(0.0), 100_000),
         Stream("40 features, correlated .95", _forty(0.95), 100_000),
@@ -282,6 +285,13 @@ def changing() -> list[Stream]:
         Stream("category swap, 32 % and 8 %", swap, rows, changes=once, episodes=ONE),
         Stream("unseen category, 5 %", _unseen(flat(0.05), once), rows, changes=once, episodes=ONE),
     ]
+    days = every(1, LONG_SPAN)
+    for size in (0.2, 1.0):
+        draw, name = _additive(daily(DAY_ROWS), flat(size), days), f"{size:g} sd on days of 20,000 rows"
+        out += [
+            Stream(name, draw, rows_of(days), (200_000,), days),
+            Stream(f"{name}, season: daily", draw, rows_of(days), (200_000,), days, ONE, season=True),
+        ]
     slow = (Change(0, 300_000),)
     creeping = _unseen(lambda n: np.linspace(0.0, 0.008, n), slow)
     out += [

@@ -90,8 +90,11 @@ def _from_file(
     """The reference, and how many rows the file has."""
     from driftline.cli._files import event_files
     from driftline.cli._progress import watched
+    from driftline.config import ModelSettings
     from driftline.decide.replay import Replay
+    from driftline.decide.seasons import wanted
     from driftline.detect.baseline import build_baseline
+    from driftline.publish.text import printable
 
     seen: dict[str, int] = {}
 
@@ -106,7 +109,14 @@ def _from_file(
 
     named = dict(item.partition("=")[::2] for item in columns)
     time_name = f"column {named['time']}" if "time" in named else "time"
-    reference = build_baseline(model, read, time_ordered=time_ordered, time_name=time_name)
+    reference = build_baseline(
+        model,
+        read,
+        time_ordered=time_ordered,
+        time_name=time_name,
+        wanted=wanted(settings.models.get(model, ModelSettings())),
+        note=lambda text: typer.echo(printable(text, 500), err=True),
+    )
     return reference, next(iter(seen.values()))
 
 
@@ -114,13 +124,24 @@ def _from_topic(
     topic: str, model: str, config: Path | None, bounds: tuple[str | None, str | None], *, time_ordered: bool
 ) -> tuple[Reference | None, int]:
     """The reference, and how many rows of the model there were."""
-    from driftline.config import load_settings
+    from driftline.config import ModelSettings, load_settings
+    from driftline.decide.seasons import wanted
     from driftline.detect.baseline import build_baseline
     from driftline.ingest.topic_range import read_range
+    from driftline.publish.text import printable
 
-    blocks = read_range(load_settings(config), topic, model, *bounds)
+    settings = load_settings(config)
+    blocks = read_range(settings, topic, model, *bounds)
     rows = sum(map(len, blocks))
-    return build_baseline(model, lambda _: [blocks], time_ordered=time_ordered, exact_rows=rows), rows
+    reference = build_baseline(
+        model,
+        lambda _: [blocks],
+        time_ordered=time_ordered,
+        exact_rows=rows,
+        wanted=wanted(settings.models.get(model, ModelSettings())),
+        note=lambda text: typer.echo(printable(text, 500), err=True),
+    )
+    return reference, rows
 
 
 def _write(output: Path, reference: Reference) -> None:

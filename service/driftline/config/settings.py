@@ -191,6 +191,9 @@ class SignalSettings(Section):
     """One signal of a model."""
 
     detectors: tuple[RiverDetector, ...] = Field((), max_length=8)
+    season: Literal["daily", "weekly", "none"] | None = Field(
+        None, description="compare a number with its hour of the day or week (UTC); else that of the model"
+    )
 
 
 class LabelSettings(Section):
@@ -228,6 +231,10 @@ class ModelSettings(Section):
 
     signals: dict[Annotated[str, StringConstraints(min_length=1, max_length=140)], SignalSettings] = {}
 
+    season: Literal["daily", "weekly"] | None = Field(
+        None,
+        description="of every number that has no season of its own; docs/decisions.md says what it needs",
+    )
     false_alarms_per_week: float | None = Field(None, gt=0, le=10_000)
     learning_rows: int | None = Field(None, ge=500, le=1_000_000)
     rows_per_week: float | None = Field(
@@ -246,7 +253,12 @@ class DetectionSettings(Section):
     learning_rows: int = Field(5_000, ge=500, le=1_000_000)
     min_duration_events: int = Field(100, ge=0, le=1_000_000)
     tolerance: float = Field(0.05, gt=0, le=1, description="shift in reference standard deviations to ignore")
-    window_rows: int = Field(8_192, ge=1_000, le=1_000_000, description="events a window report is about")
+    window_rows: int | None = Field(
+        8_192, ge=1_000, le=1_000_000, description="events a window is about; null: it ends by time only"
+    )
+    window_hours: float | None = Field(
+        None, ge=1 / 60, le=24 * 31, description="end a window by event time too, whichever comes first"
+    )
     models_per_partition_max: int = Field(1_000, ge=1, le=1_000)
     learning_models_max: int = Field(50, ge=1, le=1_000)
     idle_partition_seconds: float = Field(60.0, ge=1, le=86_400)
@@ -257,6 +269,17 @@ class DetectionSettings(Section):
         """The KPIs of a model: the defaults and its own, which win."""
         both = {**self.kpis, **own.kpis}
         return {name: both[name] for name in sorted(both) if both[name] is not None}  # type: ignore[misc]
+
+    @model_validator(mode="after")
+    def _windows_end(self) -> DetectionSettings:
+        if self.window_rows is None and self.window_hours is None:
+            raise ValueError("a window needs an end: set window_rows, window_hours, or both")
+        return self
+
+    @property
+    def window_ms(self) -> int:
+        """Length of a window of event time, 0 when it ends by its rows only."""
+        return round((self.window_hours or 0.0) * 3_600_000)
 
 
 class IngestSettings(Section):

@@ -334,6 +334,7 @@ def _change(actor: Actor, cause: Cause) -> tuple[Detection, texts.Change, F64]:
             onset_of(finding, cause.block, cause.row),
             int(cause.block.event_time[cause.row]),
             reports.cells(d, cause.signal) if cause.shape is not None else (),
+            signal.season is not None,
         ),
         recent,
     )
@@ -344,7 +345,13 @@ def _spoken(d: Detection, cause: Cause, change: texts.Change, recent: F64) -> te
     signal = d.layout.signals[cause.signal]
     names = [c.name for c in signal.channels]
     present = recent[~np.isnan(recent)]
-    if change.channel != "spread" or "location" not in names or signal.numeric is None or len(present) == 0:
+    if (
+        change.seasonal
+        or change.channel != "spread"
+        or "location" not in names
+        or signal.numeric is None
+        or len(present) == 0
+    ):
         return change
     index = int(d.layout.specs[cause.signal]["first_channel"]) + names.index("location")
     location, spread = d.layout.channels[index], d.layout.channels[cause.channel]

@@ -17,7 +17,9 @@ import numpy.typing as npt
 from driftline.config import ModelSettings, Settings
 from driftline.decide import kpi_texts
 from driftline.decide.budget import RESERVE, Budget
+from driftline.decide.model import WINDOW_ROWS_MAX
 from driftline.decide.replay import TOPIC_ID, Replay
+from driftline.decide.seasons import unmet
 from driftline.detect.actor import WEEK_MS, Detection
 from driftline.detect.compare import atom_share, quantile
 from driftline.detect.reference import ChannelReference, Reference, SignalReference, mid_pit
@@ -52,6 +54,7 @@ class SignalPart:
     name: str
     channels: tuple[ChannelPart, ...]
     delays: tuple[float | None, ...]
+    season: str | None  # "daily" or "weekly": numbers compared with their hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,13 @@ class Explanation:
     min_duration_events: int
     tolerance_sd: float
     sources: int  # channels, window tests, traffic
-    window_rows: int
+    window_rows: int  # 0: windows end by time only
+    window_ms: int  # 0: by their rows only
     signals: tuple[SignalPart, ...]
     state_bytes: int
     snapshot_bytes: int
     kpis: tuple[KpiPart, ...]
+    notes: tuple[str, ...]  # what is configured and cannot be done with this baseline
 
     def minutes(self, events: float) -> float:
         """How long so many events take."""
@@ -132,7 +137,16 @@ class Trial:
         d, model = self.detection, self._model
         checkpoint = self._partition.checkpoint()
         stored = sum(len(row.encode() or b"") for row in checkpoint.state) if checkpoint else 0
-        arrays = (d.plan, d.state, d.warm, d.recent, d.layout.knot_q, d.layout.knot_lo, d.layout.knot_hi)
+        arrays = (
+            d.plan,
+            d.state,
+            d.warm,
+            d.recent,
+            d.layout.knot_q,
+            d.layout.knot_lo,
+            d.layout.knot_hi,
+            d.layout.seasons.maps,
+        )
         budget = Budget.of(d.layout, labelled=model.actor.labelled)
         share = (1.0 - RESERVE) * model.false_alarms / budget.frozen
         signals = []
@@ -141,7 +155,8 @@ class Trial:
             plans = d.plan[first : first + len(signal.channels)]
             parts = [_part(c, p, d, share) for c, p in zip(signal.channels, plans, strict=True)]
             delays = tuple(signal_delay(signal, plans, shift, model.min_duration) for shift in SHIFTS)
-            signals.append(SignalPart(signal.signal, tuple(parts), delays))
+            season = None if signal.season is None else signal.season.period.value
+            signals.append(SignalPart(signal.signal, tuple(parts), delays, season))
         return Explanation(
             self.reference.model,
             self.reference.id,
@@ -151,11 +166,13 @@ class Trial:
             model.min_duration,
             model.tolerance,
             budget.sources,
-            model.actor.window_rows,
+            0 if model.actor.window_rows == WINDOW_ROWS_MAX else model.actor.window_rows,
+            model.actor.window_ms,
             tuple(signals),
             sum(a.nbytes for a in arrays),
             stored,
             kpi_parts(self._settings, self.reference.model),
+            tuple(unmet(self.reference, model.seasons)),
         )
 
 

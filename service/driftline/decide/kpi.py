@@ -68,8 +68,12 @@ class Kpis:
         for name, kpi in settings.kpis_of(own).items():
             measure = kpi.parsed
             rows = kpi.window if isinstance(kpi.window, int) else None
-            usual = settings.window_rows if measure.origin is Origin.EVENTS else labelled_rows
-            made = Kpi(name, kpi, Meter(measure, rows or usual, kpi.window_ms))
+            of_events = measure.origin is Origin.EVENTS
+            usual = (settings.window_rows or 0) if of_events else labelled_rows
+            window_ms = kpi.window_ms
+            if of_events and kpi.window is None and settings.window_rows is None:
+                window_ms = settings.window_ms  # the usual window is one of time
+            made = Kpi(name, kpi, Meter(measure, rows or usual, window_ms))
             was = before.get(name)
             if was is not None and was.key == made.key:
                 made.meter, made.breach, made.value = was.meter, was.breach, was.value

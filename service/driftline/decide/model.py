@@ -12,7 +12,7 @@ import numpy as np
 from driftline.config import DetectionSettings, ModelSettings
 from driftline.config.settings import SignalSettings
 from driftline.decide import alerts as build
-from driftline.decide import texts
+from driftline.decide import seasons, texts
 from driftline.decide.alerts import KINDS, Cause, Context
 from driftline.decide.budget import Budget, by_signal
 from driftline.decide.episodes import Episode, Episodes, severity
@@ -40,6 +40,7 @@ from driftline.detect.kernels.state import CHANNEL_PLAN, KIND_DISMISSED, KIND_OP
 from driftline.detect.performance import SIGNAL as PERFORMANCE
 from driftline.detect.reference import Reference, build_reference, from_json
 from driftline.detect.rows import raw_columns
+from driftline.detect.seasonal import Wanted
 from driftline.detect.signals import Layout
 from driftline.detect.windows import HOME_WINDOWS, judge
 from driftline.errors import MessageError
@@ -48,6 +49,7 @@ from driftline.records import Block, Command, Progress, Source
 RATE_CHANGE: Final = (
     1.5  # thresholds follow the event rate only when it left [1 / 1.5, 1.5] of the one in force
 )
+WINDOW_ROWS_MAX: Final = 1 << 53  # of windows that end by time only
 STATE_SIGNAL: Final = "driftline.state"
 
 
@@ -69,6 +71,7 @@ class Model:
     notes: list[str] = field(default_factory=list)  # for the log
     orphans: list[int] = field(default_factory=list)  # plug-ins that are gone and hold an episode open
     signal_settings: Mapping[str, SignalSettings] = field(default_factory=dict)
+    seasons: Wanted = field(default_factory=Wanted)
     labelled: Labelled | None = None  # None: no input has labels
     kpis: Kpis = field(init=False)
 
@@ -100,8 +103,9 @@ class Model:
         self.false_alarms = own.false_alarms_per_week or settings.false_alarms_per_week
         self.min_duration, self.tolerance = settings.min_duration_events, settings.tolerance
         self.pinned_rate = own.rows_per_week
-        self.actor.window_rows = settings.window_rows
-        self.signal_settings = own.signals
+        self.actor.window_rows = settings.window_rows or WINDOW_ROWS_MAX
+        self.actor.window_ms = settings.window_ms
+        self.signal_settings, self.seasons = own.signals, seasons.wanted(own)
         self.kpis.configure(settings, own)
 
     def attach_plugins(self, stored: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -149,8 +153,9 @@ class Model:
                         seen.append((int(finding["row"]), alert))
             seen += self.kpis.events(block, lo, to, progress, context)
             if applied is not None:
-                if self.actor.window_full():
+                if self.actor.window_full() or applied.next_window is not None:
                     seen += [(to - 1, a) for a in self._close_window(applied, block, progress, context)]
+                    self.actor.count_next(applied, block)
                 self.actor.keep_recent(applied)
             out += [alert for _, alert in sorted(seen, key=lambda item: item[0])]
             lo = to
@@ -253,15 +258,14 @@ class Model:
         It opens none where another channel had an episode within the window: that change is told already.
         """
         d, row = self.actor.detection, applied.hi - 1
-        if d is None:
+        if d is None or d.window.rows == 0:
             return []
         window, layout = d.window, d.layout
         window.last = layout.bins.statistics(window.counts)
         lengths = by_signal(layout, d.run_length, d.later_run_length)
         design = window_design(d)
-        verdict = judge(
-            window.last, layout.bins.rows(), design, lengths, self.tolerance, self.actor.window_rows
-        )
+        bins = layout.bins
+        verdict = judge(window.last, bins.rows(), design, bins.wander, lengths, self.tolerance, window.rows)
         source = progress[int(block.source[row])].source
         told = {*window.tainted, *self.episodes.told()}
         out: list[Alert] = []
@@ -281,6 +285,8 @@ class Model:
                 out += [] if alert is None else [alert]
         end = int(block.event_time[row])
         out += self.kpis.window(d, At(end, source, int(block.offset[row])), context)
+        if applied.next_window is not None:
+            end = window.time.end - 1
         self.reports.append(
             window_report(context.topic_id, self.name, d, verdict, rows=self.actor.rows, end_ms=end)
         )
@@ -348,6 +354,8 @@ class Model:
             self.actor.learning = None  # no column had a value: look at the next rows
             return
         self.finished_learning = True
+        reference, notes = seasons.learned(reference, self.seasons, table)
+        self.notes += [f"model {self.name}: {note}" for note in notes]
         self._install(reference, warming=False)
 
     def _install(self, reference: Reference, *, warming: bool) -> None:
@@ -454,6 +462,7 @@ class Model:
             reference = _promoted(json.loads(command.body), self.name)
         except (MessageError, KeyError, TypeError, ValueError, RecursionError) as error:
             return [], f"command for {self.name} at offset {command.offset} refused: {error}"
+        self.notes += [f"model {self.name}: {note}" for note in seasons.unmet(reference, self.seasons)]
         alerts = self._supersede(command, progress[command.source].source, context)
         self.finished_learning = self.actor.phase is Phase.LEARNING
         rate_known = (self.pinned_rate or reference.rows_per_week) > 0.0

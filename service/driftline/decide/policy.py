@@ -18,6 +18,7 @@ from driftline.detect.actor import Detection
 from driftline.detect.kernels.state import CHANNEL_PLAN, RING, STATUS_OK
 from driftline.detect.rate import BUCKETS_RUN_MIN, FACTOR, HIGH, LOW, SUB_BUCKET, RateReference
 from driftline.detect.reference import BLOCK_SIZES, ChannelReference, solve_theta
+from driftline.detect.wander import block_size, tau_error
 from driftline.records import F64
 
 NULL_LEVEL: Final = 0.05  # chance that any source's widened null misses the reference's own sampling error
@@ -44,24 +45,19 @@ RARE_EVENTS: Final = (
 HOLD: Final = 5
 
 
-def block_size(tau: float, n: int) -> int:
-    """1 when tau could be sampling noise, else a power of two of about three correlation lengths."""
-    if tau <= 1.0 + 2.0 * math.sqrt(2.0 / math.sqrt(max(n, 100))):
-        return 1
-    return int(2 ** math.ceil(math.log2(3.0 * tau)))
-
-
 def null_bounds(ref: ChannelReference, tau: float, sources: int, tolerance: float) -> tuple[float, float]:
-    """The widened null [mlo, mhi] of a channel's mean."""
+    """The widened null [mlo, mhi] of a channel's mean; under a season, of the hour that is known least."""
     tol = max(tolerance * ref.sd, TOLERANCE_MIN)
     level = NULL_LEVEL / (2.0 * max(sources, 1))
     if not ref.binary:
-        up = down = max(tol, -float(ndtri(level)) * ref.sd * math.sqrt(tau / ref.n))
+        up = down = max(tol, -float(ndtri(level)) * ref.sd * math.sqrt(tau / (ref.hour_values or ref.n)))
     else:
         n, k = ref.n / tau, round(ref.mean * ref.n) / tau  # Clopper-Pearson on the effective counts
         high = float(betainccinv(k + 1.0, n - k, level)) if k < n else 1.0
         low = float(betaincinv(k, n - k + 1.0, level)) if k > 0.0 else 0.0
         up, down = max(high - ref.mean, tol), max(ref.mean - low, tol)
+    if max(ref.wander) > 0.0:  # what the reference did itself is no news
+        down, up = max(down, ref.wander[0] + tol), max(up, ref.wander[1] + tol)
     return max(ref.mean - down, 0.0), min(ref.mean + up, 1.0)
 
 
@@ -127,7 +123,9 @@ def plan_channel(
     row["adwin_delta"], row["ph_lambda"], row["level"], row["z_raw"] = 1.0, 1.0, math.inf, 1
     if ref.n == 0:
         return plan  # nothing to compare with: no lanes, no detectors
-    mlo, mhi = null_bounds(ref, tau, sources, tolerance)
+    # An underestimate of tau would keep opening episodes; one of noise is not inflated, it has no tau.
+    inflated = tau if b == 1 else tau * (1.0 + float(tau_error(ref.n)))
+    mlo, mhi = null_bounds(ref, inflated, sources, tolerance)
     sd_used = ref.sd if b == 1 else ref.sd * math.sqrt(tau / b)
     lam, bound = lanes(0.0 if ref.name in RISING else mlo, mhi, sd_used)
     if not lam:
@@ -208,7 +206,7 @@ def window_design(d: Detection) -> F64:
     rows = np.array([max(c.n, 1) for c in channels], dtype=np.float64)
     tau = np.maximum(np.array([c.tau for c in channels]), d.tau_live)
     counted = np.array([c.name not in UNBINNED for c in channels])
-    inflated = np.where(counted, tau * (1.0 + 2.0 * np.sqrt(2.0 / np.sqrt(rows))), 1.0)
+    inflated = np.where(counted, tau * (1.0 + tau_error(rows)), 1.0)
     largest = np.maximum.reduceat(inflated, d.layout.specs["first_channel"])
     return np.asarray(np.maximum(largest, d.layout.bins.design), dtype=np.float64)
 

@@ -46,6 +46,8 @@ def window_report(
         },
         "signals": [_signal(d, s, verdict) for s in range(len(d.layout.signals))],
     }
+    if window.time.length_ms:
+        data["window"]["late"] = window.time.late
     return Report(ident, end_ms, model, data)
 
 

@@ -29,7 +29,8 @@ from driftline.detect.intact import check_detection, check_segment
 from driftline.detect.kernels.state import STATE_VERSION
 from driftline.detect.reference import from_json, to_json
 from driftline.detect.rows import LearningRows, Segment
-from driftline.detect.typed import typed
+from driftline.detect.typed import OPTIONAL, typed
+from driftline.detect.window_time import NEVER
 from driftline.errors import ExitCode, FatalError, MessageError, NewerFormatError
 from driftline.records import ColumnKind, Source
 
@@ -178,6 +179,8 @@ def model_rows(model: Model) -> Iterator[StateRow]:
         "plugins": [plugin.to_json() for plugin in d.plugins],
         "window": [d.window.rows, d.window.first_time, d.window.number, list(d.window.tainted)],
     }
+    if d.window.time.since != NEVER:
+        head["window_time"] = [d.window.time.since, d.window.time.late]
     yield _row(
         name,
         "win",
@@ -386,6 +389,7 @@ class _Window:
     rate: tuple[int, int] | None
     plugins: list[dict[str, Any]]
     window: tuple[int, int, int, list[str]]
+    window_time: tuple[int, int] = field(default=(NEVER, 0), metadata=OPTIONAL)
 
 
 def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> tuple[Detection, list[dict[str, Any]]]:
@@ -393,7 +397,8 @@ def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> tuple[Detection, 
     _, held = _decode(rows, name, "ref")
     reference = from_json(held["json"].tobytes())
     header, arrays = _decode(rows, name, "win")
-    head = typed(_Window, {f.name: header[f.name] for f in fields(_Window)})
+    optional = {"window_time"} - header.keys()  # windows that end by their rows have none
+    head = typed(_Window, {f.name: header[f.name] for f in fields(_Window) if f.name not in optional})
     if reference.model != name:
         raise MessageError(f"the reference is of model {reference.model}.")
     channels = sum(len(s.channels) for s in reference.signals)
@@ -409,6 +414,7 @@ def _read_detection(name: str, rows: Mapping[bytes, bytes]) -> tuple[Detection, 
     d.warm_rows, d.active_rows = head.warm_rows, head.active_rows
     d.later_run_length = head.later_run_length
     d.window.rows, d.window.first_time, d.window.number, d.window.tainted = head.window
+    d.window.time.since, d.window.time.late = head.window_time
     for part_name in WINDOW_ARRAYS:
         setattr(d.window, part_name, arrays[f"window_{part_name}"])
     if d.rate is not None:

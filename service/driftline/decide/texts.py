@@ -38,6 +38,7 @@ class Change:
     decided_ms: int
     # Of a window test: what is in a cell (a category, bounds, a value, None = the rest), rows now and then.
     cells: Sequence[Sequence[Any]] = ()
+    seasonal: bool = False  # compared with its own hour: medians of all hours say nothing
 
 
 def rfc3339(ms: int) -> str:
@@ -105,7 +106,7 @@ def resolved(change: Change, lasted_ms: int) -> str:
     """The first line of a resolution."""
     where = f'{change.model}: "{change.signal}"'
     now = ""
-    if change.quantiles is not None and change.reference_quantiles is not None:
+    if change.quantiles is not None and change.reference_quantiles is not None and not change.seasonal:
         median, was = (number(q[2]) for q in (change.quantiles, change.reference_quantiles))
         now = f": median {median}, {_reference(change)} {was}"
     elif change.top:
@@ -159,7 +160,7 @@ def _bounds(change: Change) -> str:
 
 def _what(change: Change) -> str:
     name = change.channel
-    than = f"than {_reference(change)}"
+    than = f"than {_reference(change)}" + (" at the same hours" if change.seasonal else "")
     was, now = percent(change.reference_mean), percent(change.mean)
     if name == "location":
         level = "higher" if change.mean > change.reference_mean else "lower"
@@ -169,7 +170,8 @@ def _what(change: Change) -> str:
         )
     if name == "spread":
         more = "varies more" if change.mean > change.reference_mean else "varies less"
-        return f"{more} {than}: {_ranges(change)}"
+        seen = f"spread {now} of the most possible, was {was} ({_bounds(change)})"
+        return f"{more} {than}: {seen if change.seasonal else _ranges(change)}"
     if name == SHAPE:
         return f"has another distribution {than}: {_most_changed(change.cells)} ({_psi(change)})"
     if name == "range":
@@ -212,7 +214,7 @@ def _most_changed(cells: Sequence[Sequence[Any]]) -> str:
 
 
 def _medians(change: Change) -> str:
-    if change.quantiles is None or change.reference_quantiles is None:
+    if change.quantiles is None or change.reference_quantiles is None or change.seasonal:
         return ""
     return f"median {number(change.quantiles[2])}, was {number(change.reference_quantiles[2])} "
 

@@ -30,7 +30,7 @@ from driftline.detect.reference import (
 from driftline.detect.rows import LearningRows
 from driftline.detect.signals import CategoryCodes, Layout
 from driftline.detect.windows import Window
-from driftline.records import F64, FEATURES_MAX, Block, Source, Tag
+from driftline.records import F64, FEATURES_MAX, I64, Block, Source, Tag
 
 RECENT: Final = 256  # values of each signal kept as evidence (2 KB a signal)
 RECENT_MIN: Final = 30  # values shown as current even when the change is younger
@@ -86,6 +86,7 @@ class Applied:
     values: F64  # (S, hi) by row of the block: a numeric value or a category code, NaN when missing
     lo: int  # rows lo..hi of the block were applied
     hi: int
+    next_window: tuple[F64, F64] | None = None  # channels and values of a row past the end of the window
 
 
 @dataclass(slots=True)
@@ -100,6 +101,7 @@ class Actor:
     version: str | None = None
     source_rows: dict[Source, int] = field(default_factory=dict)
     window_rows: int = 8_192
+    window_ms: int = 0  # 0: windows end by their rows only
     learning: LearningRows | None = None
     later: LearningRows | None = None  # first rows of features that the reference does not have
     detection: Detection | None = None
@@ -130,6 +132,8 @@ class Actor:
                     SEGMENT_ROWS_MAX - done % SEGMENT_ROWS_MAX,
                     max(self.window_rows - d.window.rows, 1),  # 1: the setting was lowered meanwhile
                 )
+                d.window.time.length_ms = self.window_ms  # a setting: it is not stored
+                room = max(d.window.time.rows_to_end(block.event_time[lo : min(hi, lo + room)]), 1)
                 if self.later is not None:
                     return min(room, self.learning_rows - len(self.later))
                 first = _first_unknown(d.layout, block, lo, min(hi, lo + room))
@@ -158,8 +162,25 @@ class Actor:
         return self.later is not None and len(self.later) >= self.learning_rows
 
     def window_full(self) -> bool:
-        """Whether the window is complete."""
+        """Whether the window is complete by its rows."""
         return self.detection is not None and self.detection.window.rows >= self.window_rows
+
+    def count_next(self, applied: Applied, block: Block) -> None:
+        """Begin the window of the row that was past the end of the one before."""
+        d = self.detection
+        if d is not None and applied.next_window is not None:
+            d.window.time.move(int(block.event_time[applied.lo]))
+            times = block.event_time[applied.lo : applied.hi]
+            self._count(d, times, *applied.next_window, 0, len(times))
+
+    def _count(self, d: Detection, times: I64, y: F64, x: F64, lo: int, hi: int) -> None:
+        """Rows lo..hi into the window: what values are, whatever is usual at their hour."""
+        window, layout = d.window, d.layout
+        for a, b in window.time.take(times, lo, hi):
+            count_window(y, x, a, b, layout.specs, layout.bins.start, window.counts, window.missing)
+            if window.rows == 0:
+                window.first_time = int(times[a])
+            window.rows += b - a
 
     def apply(self, block: Block, lo: int, hi: int) -> Applied | None:
         """Apply rows lo..hi, at most ``rows_to_boundary()``; None when nothing can have been found."""
@@ -176,6 +197,7 @@ class Actor:
             self.learning.append(block, lo, hi)
         elif self.detection is not None and self.phase is Phase.WARMING:
             y, x = self._derive(self.detection, block, lo, hi)
+            self.detection.layout.seasons.apply(y, block.event_time, lo, hi)
             warm_channels(y, lo, hi, warm_blocks(self.detection.layout), self.detection.warm)
             d = self.detection
             update_recent(d.recent, d.recent_n, d.stride, x, lo, hi)
@@ -189,6 +211,11 @@ class Actor:
 
     def _detect(self, d: Detection, block: Block, lo: int, hi: int) -> Applied:
         y, x = self._derive(d, block, lo, hi)
+        over = d.window.time.is_over(int(block.event_time[lo]))
+        next_window = (y[:, lo:hi].copy(), x[:, lo:hi].copy()) if over else None  # of one row
+        if not over:
+            self._count(d, block.event_time, y, x, lo, hi)
+        d.layout.seasons.apply(y, block.event_time, lo, hi)
         found = run_block(y, block.event_time, lo, hi, d.plan, d.state)
         traffic = found[:0] if d.rate is None else d.rate.run(block.event_time, lo, hi)
         for plugin in d.plugins:
@@ -198,17 +225,12 @@ class Actor:
             if len(others):
                 found = np.concatenate((found, others))
                 found = found[np.argsort(found["row"], kind="stable")]
-        window = d.window
-        count_window(y, x, lo, hi, d.layout.specs, d.layout.bins.start, window.counts, window.missing)
-        if window.rows == 0:
-            window.first_time = int(block.event_time[lo])
-        window.rows += hi - lo
         d.active_rows += hi - lo
         if self.later is None and _first_unknown(d.layout, block, lo, lo + 1) == lo:
             self.later = LearningRows()
         if self.later is not None:
             self.later.append(block, lo, hi, d.layout.unknown_columns(block))
-        return Applied(found, traffic, x, lo, hi)
+        return Applied(found, traffic, x, lo, hi, next_window)
 
     def keep_recent(self, applied: Applied) -> None:
         """Move the values of a run into the rings, after its findings were dealt with."""

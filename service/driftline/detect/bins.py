@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
 from driftline.detect.kernels.windows import FINE
+from driftline.detect.typed import OPTIONAL
 from driftline.records import F64, I64
 
 COARSE: Final = 10  # the deciles for which the usual limits of PSI (0.1, 0.25) were made
+LONGER: Final = 4  # blocks that depend on their neighbours still do when so many are joined
+LONGER_MIN: Final = 8  # joined blocks; fewer say nothing
+GROWING: Final = 2.0  # ... and their statistic is twice that of the blocks; independent ones keep it
 CATEGORY_BINS: Final = 31  # and one for the rest: what a report can hold and a person can read
 
 
@@ -27,11 +31,13 @@ class BinReference:
     """Reference rows of a signal by bin.
 
     ``design`` is the mean Pearson statistic of blocks of the reference against all of it, a degree of
-    freedom: 1 for independent rows, more when neighbours resemble each other.
+    freedom: 1 for independent rows, more when neighbours resemble each other. ``wander`` is the largest
+    chi-squared divergence of such a block, where longer blocks still resemble each other: days, for example.
     """
 
     counts: tuple[int, ...]
     design: float
+    wander: float = field(default=0.0, metadata=OPTIONAL)
 
 
 def numeric_bins(u: F64, atom: np.ndarray[Any, np.dtype[np.bool_]] | None) -> I64:
@@ -49,20 +55,36 @@ def category_bins(codes: I64, kept: int) -> I64:
 
 
 def bin_reference(bins: I64, size: int, groups: Sequence[int]) -> BinReference:
-    """Counts and design effect of reference rows in time order; ``groups`` as ``cells_of`` takes them."""
-    counts = np.bincount(bins, minlength=size)
-    cells = cells_of(counts, groups)
-    k, n = int(cells.max(initial=-1)) + 1, len(bins)
-    if k < 2 or n < 4:
-        return BinReference(tuple(counts.tolist()), 1.0)
-    block = math.isqrt(n)
-    blocks = n // block
-    share = np.bincount(cells, weights=counts, minlength=k) / n
-    placed = cells[bins[: blocks * block]] + k * np.repeat(np.arange(blocks), block)
-    seen = np.bincount(placed, minlength=k * blocks).reshape(blocks, k)
-    expected = block * share
-    pearson = float((((seen - expected) ** 2) / expected).sum(axis=1).mean()) / (k - 1)
-    return BinReference(tuple(counts.tolist()), max(1.0, pearson))
+    """Counts and dependence of reference rows in time order; ``groups`` as ``cells_of`` takes them."""
+    block = max(math.isqrt(len(bins)), 1)
+    blocks, size_of = len(bins) // block, max(groups) + 1
+    placed = np.asarray(groups)[bins[: blocks * block]] + size_of * np.repeat(np.arange(blocks), block)
+    seen = np.bincount(placed, minlength=size_of * blocks).reshape(blocks, size_of)
+    return dependence(np.bincount(bins, minlength=size), groups, seen)
+
+
+def dependence(counts: I64, groups: Sequence[int], seen: I64) -> BinReference:
+    """The same from the counts by bin (bins,), and those of consecutive blocks by group (blocks, groups)."""
+    kept = tuple(counts.tolist())
+    share = np.bincount(np.asarray(groups), weights=counts) / max(int(counts.sum()), 1)
+    used = share > 0.0
+    share, seen = share[used], np.ascontiguousarray(seen[:, used])  # sums in one order, whatever is left out
+    if len(share) < 2 or len(seen) < 2:
+        return BinReference(kept, 1.0)
+    df, block = len(share) - 1, int(seen[0].sum())
+    pearson = _pearson(seen, share)
+    design = max(1.0, float(pearson.mean()) / df)
+    blocks = len(seen) // LONGER
+    longer = seen[: blocks * LONGER].reshape(blocks, LONGER, -1).sum(axis=1)
+    if blocks < LONGER_MIN or float(_pearson(longer, share).mean()) / df <= GROWING * design:
+        return BinReference(kept, design)
+    return BinReference(kept, design, float(pearson.max()) / block)
+
+
+def _pearson(seen: I64, share: F64) -> F64:
+    """The statistic of each block against all of the reference."""
+    expected = int(seen[0].sum()) * share
+    return np.asarray((((seen - expected) ** 2) / expected).sum(axis=1), dtype=np.float64)
 
 
 def numeric_groups(size: int) -> list[int]:

@@ -10,7 +10,14 @@ import math
 
 import numpy as np
 
-from driftline.detect.bins import CATEGORY_BINS, BinReference, category_bins, numeric_bins, numeric_groups
+from driftline.detect.bins import (
+    CATEGORY_BINS,
+    BinReference,
+    category_bins,
+    dependence,
+    numeric_bins,
+    numeric_groups,
+)
 from driftline.detect.kernels.totals import add_bins
 from driftline.detect.kernels.windows import FINE
 from driftline.detect.reference import SignalReference
@@ -30,8 +37,7 @@ class SignalBins:
         self._group: I64 = np.array(groups, dtype=np.int64)
         self._block = max(math.isqrt(rows), 1)
         self._counts: I64 = np.zeros(size, dtype=np.int64)
-        self._seen: I64 = np.zeros(max(groups) + 1, dtype=np.int64)
-        self._squares = np.zeros(max(groups) + 1)
+        self._seen: I64 = np.zeros((rows // self._block + 1, max(groups) + 1), dtype=np.int64)
         self._place: I64 = np.zeros(2, dtype=np.int64)
 
     def add(self, x: F64, u: F64 | None) -> None:
@@ -43,24 +49,14 @@ class SignalBins:
             bins = numeric_bins(ranks, None if self._atom is None else x == self._atom)
         else:
             bins = category_bins(x.astype(np.int64), self._kept)
-        add_bins(bins, self._group, self._block, self._counts, self._squares, self._seen, self._place)
+        add_bins(bins, self._group, self._block, self._counts, self._seen, self._place)
 
     def reference(self) -> BinReference | None:
-        """Counts and design effect; None without rows.
-
-        The sum over cells of (seen - e) ** 2 / e is that of seen ** 2 / e less the rows of the block; a group
-        without rows adds nothing.
-        """
-        n, blocks = int(self._counts.sum()), int(self._place[1])
-        if n == 0:
+        """Counts and dependence; None without rows."""
+        if not self._counts.any():
             return None
-        share = np.bincount(self._group, weights=self._counts) / n
-        used = share > 0.0
-        design = 1.0
-        if used.sum() >= 2 and blocks:
-            means = self._squares[used] / blocks / (self._block * share[used])
-            design = (float(means.sum()) - self._block) / (int(used.sum()) - 1)
-        return BinReference(tuple(self._counts.tolist()), max(1.0, design))
+        complete = self._seen[: int(self._place[1])]
+        return dependence(self._counts, self._group.tolist(), complete)
 
 
 class Ranges:

@@ -72,7 +72,7 @@ def _check_window(d: Detection) -> None:
     for name, (shape, dtype) in shapes.items():
         array = getattr(window, name)
         _require(array.shape == shape and array.dtype == dtype, f"shape of the window's {name}")
-    _require(min(window.rows, window.number) >= 0, "rows of the window")
+    _require(min(window.rows, window.number, window.time.late) >= 0, "rows of the window")
     _require((window.counts >= 0).all() and (window.missing >= 0).all(), "counts of the window")
 
 

@@ -87,7 +87,7 @@ class Measure:
             self._count_traffic(block.event_time[lo:hi])
             y, x = self._layout.derive(block, self._known, self._mismatches, lo, hi)
             self._place(y[:, lo:hi], x[:, lo:hi], first_half=self._seen < self._half)
-            add_totals(y, lo, hi, self._totals)
+            add_totals(y, lo, hi, self._totals, self._means)
             if self._seen >= self._half:
                 self._count_codes(x[:, lo:hi])
             self._seen += hi - lo
@@ -138,22 +138,24 @@ class Measure:
         """Numeric signals, and categorical ones without categories: of these only ``missing`` counts yet."""
         layout = Layout(self._reference([self._signal(key, None) for key in self._columns]))
         self._enter(layout)
-        self._totals = self._fresh(layout)
+        self._totals, self._means = self._fresh(layout)
         self._bins = self._fresh_bins(layout)
         return layout
 
     def _second_half(self) -> None:
         tables = {key: self._table(key) for key in self._names}
         layout = Layout(self._reference([self._signal(key, tables.get(key)) for key in self._columns]))
-        before = dict(zip(_channel_keys(self._layout), self._totals, strict=True))
-        totals = self._fresh(layout)
+        keys = _channel_keys(self._layout)
+        before = {key: (self._totals[i], self._means[i]) for i, key in enumerate(keys)}
+        totals, means = self._fresh(layout)
         for i, key in enumerate(_channel_keys(layout)):
             signal = layout.signals[int(layout.signal_of_channel[i])]
             if signal.categorical is None or key[1] in {"missing", "type"}:
-                totals[i] = before[key]
+                totals[i], kept = before[key]
+                means[i, : len(kept)] = kept[: means.shape[1]]
         bins = zip(layout.signals, self._bins, self._fresh_bins(layout), strict=True)
         self._bins = [old if signal.categorical is None else new for signal, old, new in bins]
-        self._layout, self._totals = layout, totals
+        self._layout, self._totals, self._means = layout, totals, means
         self._enter(layout)
         self._half = -1  # done
 
@@ -165,10 +167,11 @@ class Measure:
             for s in layout.signals
         ]
 
-    def _fresh(self, layout: Layout) -> Any:
+    def _fresh(self, layout: Layout) -> tuple[Any, F64]:
+        """Totals of channels, and room for the means of their blocks."""
         totals = np.zeros(len(layout.channels), dtype=TOTALS)
         totals["b0"] = [max(math.isqrt(c.n), 1) for c in layout.channels]
-        return totals
+        return totals, np.zeros((len(layout.channels), math.isqrt(self._scan.rows) + 3))
 
     def _fresh_bins(self, layout: Layout) -> list[SignalBins]:
         present = [column.present() for column in self._columns.values()]
@@ -252,7 +255,7 @@ class Measure:
             for channel in signal.channels:
                 folded = channel.name in {"spread", "rank-spread"}
                 of = shape.folded() if folded and shape is not None else shape
-                channels.append(measured(channel, self._totals[at], of))
+                channels.append(measured(channel, self._totals[at], self._means[at], of))
                 at += 1
             tau = max((c.tau for c in channels if c.name == "location"), default=1.0)
             # A run of extreme values is one event, also where the reference has none to show it.

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +27,9 @@ from driftline.detect.bins import (
 )
 from driftline.detect.kernels.windows import FINE
 from driftline.detect.rate import RateReference, check_rate, rate_reference
-from driftline.detect.typed import typed
+from driftline.detect.season import Season, check_season
+from driftline.detect.typed import OPTIONAL, members, typed
+from driftline.detect.wander import block_size, wander
 from driftline.errors import MessageError, NewerFormatError
 from driftline.records import F64, FEATURES_MAX, I64, MODEL_ID_PATTERN, NAME_CHARS_MAX, U8, ColumnKind, Tag
 
@@ -64,6 +66,9 @@ class ChannelReference:
     ]  # standard deviation of means of blocks of BLOCK_SIZES values; 0.0 when unknown
     theta_up: float  # root of mean exp(theta * (y - mean - delta)) = 1; 0.0 when there is none
     theta_down: float
+    # How far below and above its mean it goes itself for longer than blocks even out; see ``wander.py``.
+    wander: tuple[float, float] = field(default=(0.0, 0.0), metadata=OPTIONAL)
+    hour_values: int = field(default=0, metadata=OPTIONAL)  # under a season: of the hour that has the fewest
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ class SignalReference:
     categorical: CategoricalReference | None
     bins: BinReference | None = None  # None: too few values for windows
     later: bool = False  # appeared after the reference was frozen and was learned from its first rows
+    season: Season | None = field(default=None, metadata=OPTIONAL)  # location and spread are those within it
 
     @property
     def signal(self) -> str:
@@ -154,6 +160,11 @@ def long_run_tau(y: F64) -> float:
     return min(TAU_MAX, max(1.0, inflation))
 
 
+def slow_range(means: F64, size: int, tau: float, n: int) -> tuple[float, float]:
+    """``wander`` of a channel with n values, from the means of blocks of ``size``."""
+    return (0.0, 0.0) if n < TAU_ROWS_MIN else wander(means, size, block_size(tau, n))
+
+
 def channel_reference(name: str, y: F64, *, binary: bool) -> ChannelReference:
     """Statistics of a channel from its values on the reference rows, in time order, without NaN."""
     n = len(y)
@@ -166,7 +177,9 @@ def channel_reference(name: str, y: F64, *, binary: bool) -> ChannelReference:
             sample = sample[np.linspace(0, n - 1, THETA_SAMPLE).astype(np.int64)]
         weights = np.full(len(sample), 1.0 / len(sample))
         up, down = solve_thetas(sample, weights, float(np.mean(sample)), sd)
-    return ChannelReference(name, binary, n, mean, sd, long_run_tau(y), block_sds, up, down)
+    tau, size = long_run_tau(y), max(math.isqrt(n), 1)
+    slow = slow_range(_block_means(y, size), size, tau, n)
+    return ChannelReference(name, binary, n, mean, sd, tau, block_sds, up, down, slow)
 
 
 def solve_thetas(y: F64, weights: F64, centre: float, sd: float) -> tuple[float, float]:
@@ -415,14 +428,9 @@ def signal_reference(column: RawColumn) -> SignalReference | None:
 
 def to_json(reference: Reference) -> bytes:
     """Canonical JSON of a reference: the same reference gives the same bytes."""
-    body = {"format": FORMAT_VERSION, **_members(reference)}
-    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_members)
+    body = {"format": FORMAT_VERSION, **members(reference)}
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=members)
     return text.encode()
-
-
-def _members(value: Any) -> dict[str, Any]:
-    """A dataclass as JSON sees it; ``asdict`` would copy every number on the way."""
-    return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
 def from_json(text: bytes | str | Mapping[str, Any]) -> Reference:
@@ -472,9 +480,10 @@ def _check(reference: Reference) -> None:
                 or not 0 <= c.mean <= 1
                 or not 0 <= c.sd <= 1
                 or not 1 <= c.tau <= TAU_MAX
+                or not all(0 <= v <= 1 for v in c.wander)
             ):
                 raise MessageError(f"{where}, channel {c.name!r}: a statistic is out of range.")
-            if c.n < 0 or len(c.block_sds) != len(BLOCK_SIZES):
+            if min(c.n, c.hour_values) < 0 or len(c.block_sds) != len(BLOCK_SIZES):
                 raise MessageError(f"{where}, channel {c.name!r}: inconsistent.")
         if s.numeric is not None:
             q = np.asarray(s.numeric.knots, dtype=np.float64)
@@ -500,6 +509,8 @@ def _check(reference: Reference) -> None:
             if min(t.counts, default=0) < 0 or t.total < 0 or len(set(t.categories)) != len(t.categories):
                 raise MessageError(f"{where}: a category is there twice, or less than never.")
         _check_bins(s, where)
+        if s.season is not None and (s.numeric is None or len(s.channels) < 5 or not check_season(s.season)):
+            raise MessageError(f"{where}: its season is inconsistent.")
 
 
 def _check_bins(s: SignalReference, where: str) -> None:
@@ -510,7 +521,7 @@ def _check_bins(s: SignalReference, where: str) -> None:
     else:
         size = min(s.categorical.kept, CATEGORY_BINS) + 1 if s.categorical is not None else 0
     sound = all(0 <= c <= s.rows for c in s.bins.counts)
-    if len(s.bins.counts) != size or not sound or not 1.0 <= s.bins.design < math.inf:
+    if len(s.bins.counts) != size or not sound or not 1.0 <= s.bins.design < math.inf or s.bins.wander < 0.0:
         raise MessageError(f"{where}: bins are inconsistent.")
 
 

@@ -21,6 +21,7 @@ from driftline.detect.reference import (
     category_ranks,
     has_other,
 )
+from driftline.detect.season import Seasons
 from driftline.detect.windows import Bins
 from driftline.records import F64, I64, U8, Block, ColumnKind, Tag
 
@@ -103,6 +104,8 @@ class Layout:
                 spec["n_shares"], spec["has_other"] = table.shares, has_other(table)
             self._ranks.append(None if table is None else category_ranks(table))
         self.bins = Bins(self.signals)
+        located = self.specs["first_channel"] + 1 + self.specs["has_atom"]
+        self.seasons = Seasons([s.season for s in self.signals], located.tolist())
         self.frozen_signals = sum(not s.later for s in self.signals)  # later ones stand behind them
         self.frozen_channels = sum(len(s.channels) for s in self.signals[: self.frozen_signals])
         empty = np.zeros(1)

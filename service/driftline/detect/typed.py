@@ -1,20 +1,23 @@
 """Values out of JSON as the dataclasses that they claim to be.
 
 Each is what its annotation says or a ValueError: a number where a list should be must not travel on until a
-kernel reads it.
+kernel reads it. A field with the metadata OPTIONAL came later: it is left out where it has its default, so
+that what was written before keeps its bytes.
 """
 
 from __future__ import annotations
 
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 INT_MAX: Final = 1 << 53  # JSON readers agree up to here; times and counts are far below
+
+OPTIONAL: Final[Mapping[str, bool]] = {"optional": True}
 
 T = TypeVar("T")
 
@@ -25,12 +28,21 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def typed(kind: type[T], body: Any) -> T:
-    """The dataclass of which ``body`` has all fields, and no others.
+    """The dataclass of which ``body`` has all fields but optional ones, and no others.
 
     Raises:
         ValueError: it has not; says where.
     """
     return _typed(kind, body, kind.__name__)  # type: ignore[no-any-return] # of the kind that was asked for
+
+
+def members(value: Any) -> dict[str, Any]:
+    """A dataclass as JSON sees it; ``asdict`` would copy every number on the way."""
+    found = {f.name: getattr(value, f.name) for f in fields(value)}
+    for f in fields(value):
+        if f.metadata.get("optional") and found[f.name] == f.default:
+            del found[f.name]
+    return found
 
 
 def _typed(kind: Any, value: Any, where: str) -> Any:
@@ -39,9 +51,10 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and is_dataclass(kind):
         hints, names = _hints(kind), {f.name for f in fields(kind)}
-        if not isinstance(value, dict) or value.keys() != names:
-            raise ValueError(f"{where}: not an object with {', '.join(sorted(names))}")
-        return kind(**{name: _typed(hints[name], value[name], f"{where}.{name}") for name in sorted(names)})
+        optional = {f.name for f in fields(kind) if f.metadata.get("optional")}
+        if not isinstance(value, dict) or value.keys() | optional != names:
+            raise ValueError(f"{where}: not an object with {', '.join(sorted(names - optional))}")
+        return kind(**{name: _typed(hints[name], value[name], f"{where}.{name}") for name in sorted(value)})
     if origin in {Union, types.UnionType}:
         if value is None and type(None) in arguments:
             return None

@@ -30,6 +30,7 @@ from driftline.detect.kernels.windows import (
     window_statistics,
 )
 from driftline.detect.reference import SignalReference
+from driftline.detect.window_time import WindowTime
 from driftline.records import F64, I64, U8, Tag
 
 ROWS_MIN: Final = 100  # present rows that a window needs to be judged
@@ -56,6 +57,7 @@ class Bins:
     def __init__(self, signals: Sequence[SignalReference]) -> None:
         self.start = np.zeros(len(signals) + 1, dtype=np.int64)
         self.design = np.ones(len(signals))
+        self.wander = np.zeros(len(signals))
         self.ordered: U8 = np.zeros(len(signals), dtype=np.uint8)
         self.edges: list[F64 | None] = []  # values at the 101 bounds of the bins of u, numeric signals only
         parts: list[tuple[I64, I64, F64, I64]] = []
@@ -65,7 +67,7 @@ class Bins:
             self.edges.append(bin_edges(signal))
             if signal.bins is None:
                 continue
-            self.design[s] = signal.bins.design
+            self.design[s], self.wander[s] = signal.bins.design, signal.bins.wander
             self.ordered[s] = signal.tag is Tag.NUMBER
             order, width = _order(signal, self.edges[s])
             counts = np.array(signal.bins.counts, dtype=np.int64)
@@ -107,6 +109,7 @@ class Window:
     first_time: int = -1  # event time of its first row, ms
     number: int = 0  # full windows so far
     tainted: list[str] = field(default_factory=list)  # signals that had an episode within this window
+    time: WindowTime = field(default_factory=WindowTime)
 
     @classmethod
     def new(cls, bins: Bins) -> Window:
@@ -127,7 +130,7 @@ class Window:
         for name in ("missing", "open", "home", "last"):
             getattr(more, name)[: len(self.missing)] = getattr(self, name)
         more.rows, more.first_time, more.number = self.rows, self.first_time, self.number
-        more.tainted = list(self.tainted)
+        more.tainted, more.time = list(self.tainted), self.time
         return more
 
     def begin(self) -> None:
@@ -135,6 +138,7 @@ class Window:
         self.counts[:] = 0
         self.missing[:] = 0
         self.rows, self.first_time, self.number, self.tainted = 0, -1, self.number + 1, []
+        self.time.late = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +154,19 @@ class Judgement:
 
 
 def judge(
-    statistics: F64, rows: I64, design: F64, run_length: F64, tolerance: float, length: int
+    statistics: F64, rows: I64, design: F64, wander: F64, run_length: F64, tolerance: float, length: int
 ) -> Judgement:
     """Test a window of ``length`` rows.
 
     A shift of ``tolerance`` reference standard deviations is left alone: of a normal variable it has a
-    chi-squared divergence of tolerance ** 2, which is the non-centrality a row.
+    chi-squared divergence of tolerance ** 2, which is the non-centrality a row. So is what blocks of the
+    reference themselves do.
 
     Args:
         statistics: (S, STATISTICS).
         rows: (S,) reference rows.
         design: (S,) factor by which dependence inflates the statistics.
+        wander: (S,) largest divergence of a block of the reference; see ``BinReference``.
         run_length: (S,) rows between false openings of one source.
         tolerance: in reference standard deviations.
         length: rows of the window.
@@ -169,7 +175,7 @@ def judge(
     with np.errstate(invalid="ignore", divide="ignore"):
         usable = (n >= ROWS_MIN) & (df >= 1.0) & (rows > 0)
         pairs = np.where(usable, n * rows / (n + rows), np.nan) / design
-        shift = pairs * tolerance**2
+        shift = pairs * np.maximum(tolerance**2, wander)
         alpha = np.minimum(length / run_length, LEVEL_MAX)
         level = noncentral_level(alpha, df, shift)
         statistic = np.where(usable, statistics[:, G] / design, np.nan)

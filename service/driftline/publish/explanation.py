@@ -16,6 +16,7 @@ WEEK_SECONDS: Final = 7 * 24 * 3600
 NAME_CHARS: Final = 32
 NONE_SEEN: Final = 3.0  # alarms that none seen rule out with 95 % confidence (the rule of three)
 MEASURE_CHARS: Final = 80
+NOTE_CHARS: Final = 500
 
 
 def explanation_lines(page: Explanation, cpu_us: float, plugins: Sequence[PluginPart] = ()) -> Iterator[str]:
@@ -45,7 +46,14 @@ def explanation_lines(page: Explanation, cpu_us: float, plugins: Sequence[Plugin
     yield ""
     yield from table([["signal", *(f"{s:g} sd" for s in SHIFTS)], *(_delays(page, s) for s in page.signals)])
     yield ""
-    yield f"  The shape of every signal is tested in windows of {page.window_rows:,} events."
+    by = [f"{page.window_rows:,} events"] if page.window_rows else []
+    by += [duration(page.window_ms)] if page.window_ms else []
+    yield f"  The shape of every signal is tested in windows of {' or '.join(by)}."
+    for period in ("daily", "weekly"):
+        names = [printable(s.name, NAME_CHARS) for s in page.signals if s.season == period]
+        if names:
+            yield f"  Compared with their own hour, UTC ({period} season): {', '.join(names)}."
+    yield from (f"  Note: {printable(note, NOTE_CHARS)}." for note in page.notes)
     yield ""
     yield "  Channels. A: events between two false alarms by the channel; B: by each of its detectors."
     yield ""

@@ -9,13 +9,13 @@ import pytest
 
 from driftline.decide.policy import (
     adwin_delta,
-    block_size,
     lanes,
     null_bounds,
     page_hinkley_lambda,
     plan_channel,
 )
 from driftline.detect.reference import ChannelReference, channel_reference
+from driftline.detect.wander import block_size
 
 
 def uniform(n: int = 20_000) -> ChannelReference:

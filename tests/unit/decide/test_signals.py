@@ -129,7 +129,7 @@ def test_windows_of_autocorrelated_rows_keep_the_level(seed: int) -> None:
         one[0, 0], one[0, 8], one[0, 9] = WINDOW, g, signal["statistics"]["degrees_of_freedom"]
         length = np.array([WINDOW * 100.0])
         for factor in (design, np.ones(1)):
-            verdict = judge(one, d.layout.bins.rows(), factor, length, 0.05, WINDOW)
+            verdict = judge(one, d.layout.bins.rows(), factor, d.layout.bins.wander, length, 0.05, WINDOW)
             exceeded = bool(verdict.statistic[0] >= verdict.level[0])
             fired += exceeded and factor is design
             plain += exceeded and factor is not design

@@ -206,7 +206,9 @@ def test_a_window_like_the_reference_is_like_it(name: str, rows: int) -> None:
         bins = Bins([reference])
         for part in places.reshape(20, 4_000):
             counts = np.bincount(part, minlength=len(bins))
-            verdict = judge(bins.statistics(counts), bins.rows(), bins.design, np.array([4e5]), 0.05, 4_000)
+            verdict = judge(
+                bins.statistics(counts), bins.rows(), bins.design, bins.wander, np.array([4e5]), 0.05, 4_000
+            )
             fired += bool(verdict.statistic[0] >= verdict.level[0])
     assert fired <= 8
 
@@ -218,7 +220,7 @@ def test_p_values_are_those_of_scipy() -> None:
     reference = signal(known)
     bins = Bins([reference])
     found = bins.statistics(binned(reference, live))
-    verdict = judge(found, bins.rows(), np.ones(1), np.array([1e6]), 0.05, 8_000)
+    verdict = judge(found, bins.rows(), np.ones(1), np.zeros(1), np.array([1e6]), 0.05, 8_000)
     df, chi2 = found[0, columns.DF], found[0, columns.CHI2]
     assert verdict.chi2_p[0] == pytest.approx(stats.chi2.sf(chi2, df))
     exact = stats.ks_2samp(known, live, method="asymp").pvalue
@@ -229,6 +231,8 @@ def test_a_window_with_few_rows_is_not_judged() -> None:
     """Nothing to say of a signal that is nearly always missing."""
     reference = signal(np.random.default_rng(4).normal(size=1_000))
     bins = Bins([reference])
-    verdict = judge(bins.statistics(np.full(100, 0)), bins.rows(), bins.design, np.array([1e6]), 0.05, 8_000)
+    verdict = judge(
+        bins.statistics(np.full(100, 0)), bins.rows(), bins.design, bins.wander, np.array([1e6]), 0.05, 8_000
+    )
     assert np.isnan(verdict.statistic[0])
     assert not verdict.statistic[0] >= verdict.level[0]

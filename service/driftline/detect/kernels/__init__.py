@@ -17,6 +17,7 @@ from driftline.detect.kernels.e_detector import e_detector_run
 from driftline.detect.kernels.engine import run_block, run_channels, tau_live, warm_channels
 from driftline.detect.kernels.page_hinkley import page_hinkley_run
 from driftline.detect.kernels.pit import pit_run
+from driftline.detect.kernels.season import deseason
 from driftline.detect.kernels.state import (
     CHANNEL_PLAN,
     CHANNEL_STATE,
@@ -40,6 +41,7 @@ __all__ = [
     "compile_all",
     "count_window",
     "derive_channels",
+    "deseason",
     "new_plan",
     "new_state",
     "new_warmup",
@@ -72,6 +74,7 @@ def _signatures() -> dict[Any, tuple[Any, ...]]:
             *(_array("u1", 2, readonly=True), rf2, ri4, _array(SIGNAL_SPEC, readonly=True), rf1, rf1, rf1),
             *(*lookup, ru1, i8, i8, f2, f2, i1),
         ),
+        deseason: (f2, ri8, i8, i8, ri8, ri8, ri8, rf2),
         update_recent: (f2, i1, ri8, rf2, i8, i8),
         run_channels: (rf2, ri8, i8, i8, plan, state, _array(FINDING), i8, i1),
         warm_channels: (rf2, i8, i8, ri8, _array(WARMUP)),

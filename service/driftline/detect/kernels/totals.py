@@ -32,16 +32,14 @@ TOTALS: Final = np.dtype(
         ("b0", "i8"),  # size of the blocks from which tau is read, and the partial one
         ("part", "f8"),
         ("part_n", "i8"),
-        ("means", "f8"),  # complete ones, the sum of their means, and of its squares
-        ("mean_sum", "f8"),
-        ("mean_squares", "f8"),
+        ("means", "i8"),  # complete ones
     ],
     align=True,
 )
 
 
 @jit
-def _add(t: Any, v: float) -> None:
+def _add(t: Any, v: float, means: F64) -> None:
     """One value."""
     t["n"] += 1.0
     t["sum"] += v
@@ -49,10 +47,9 @@ def _add(t: Any, v: float) -> None:
     t["part"] += v
     t["part_n"] += 1
     if t["part_n"] == t["b0"]:
-        mean = t["part"] / t["b0"]
-        t["means"] += 1.0
-        t["mean_sum"] += mean
-        t["mean_squares"] += mean * mean
+        if t["means"] < means.shape[0]:
+            means[t["means"]] = t["part"] / t["b0"]
+            t["means"] += 1
         t["part"] = 0.0
         t["part_n"] = 0
     size = 2.0
@@ -71,7 +68,7 @@ def _add(t: Any, v: float) -> None:
 
 
 @jit
-def add_totals(y: F64, lo: int, hi: int, totals: Any) -> None:
+def add_totals(y: F64, lo: int, hi: int, totals: Any, means: F64) -> None:
     """Take rows lo..hi of all channels.
 
     Args:
@@ -79,17 +76,18 @@ def add_totals(y: F64, lo: int, hi: int, totals: Any) -> None:
         lo: first row.
         hi: row after the last.
         totals: TOTALS[C] in and out; ``b0`` is at least 1.
+        means: (C, m) out: those of complete blocks of ``b0`` values, as far as there is room.
     """
     for c in range(totals.shape[0]):
         t = totals[c]
         for i in range(lo, hi):
             v = y[c, i]
             if v == v:
-                _add(t, v)
+                _add(t, v, means[c])
 
 
 @jit
-def add_bins(bins: I64, group: I64, block: int, counts: I64, squares: F64, seen: I64, place: I64) -> None:
+def add_bins(bins: I64, group: I64, block: int, counts: I64, seen: I64, place: I64) -> None:
     """Take rows of one signal by bin.
 
     Args:
@@ -97,17 +95,14 @@ def add_bins(bins: I64, group: I64, block: int, counts: I64, squares: F64, seen:
         group: (bins,) group of a bin.
         block: rows of the blocks whose groups are counted.
         counts: (bins,) in and out: rows by bin.
-        squares: (groups,) in and out: sum over complete blocks of the square of a group's rows.
-        seen: (groups,) in and out: rows of the partial block.
+        seen: (m, groups) in and out: rows by block and group, as far as there is room.
         place: (2,) in and out: rows in the partial block, complete blocks.
     """
     for i in range(bins.shape[0]):
         counts[bins[i]] += 1
-        seen[group[bins[i]]] += 1
-        place[0] += 1
-        if place[0] == block:
-            for g in range(seen.shape[0]):
-                squares[g] += float(seen[g]) * float(seen[g])
-                seen[g] = 0
-            place[0] = 0
-            place[1] += 1
+        if place[1] < seen.shape[0]:
+            seen[place[1], group[bins[i]]] += 1
+            place[0] += 1
+            if place[0] == block:
+                place[0] = 0
+                place[1] += 1
