@@ -230,6 +230,7 @@ class ModelSettings(Section):
         None, gt=0, description="pins the traffic the thresholds are made for"
     )
     performance: PerformanceSettings = PerformanceSettings()
+    cooldown_seconds: float | None = Field(None, ge=0, le=604_800)
 
 
 class DetectionSettings(Section):
@@ -241,6 +242,9 @@ class DetectionSettings(Section):
     learning_rows: int = Field(5_000, ge=500, le=1_000_000)
     min_duration_events: int = Field(100, ge=0, le=1_000_000)
     tolerance: float = Field(0.05, gt=0, le=1, description="shift in reference standard deviations to ignore")
+    cooldown_seconds: float = Field(
+        3_600.0, ge=0, le=604_800, description="a signal that is back so soon does not page again"
+    )
     window_rows: int = Field(8_192, ge=1_000, le=1_000_000, description="events a window report is about")
     models_per_partition_max: int = Field(1_000, ge=1, le=1_000)
     learning_models_max: int = Field(50, ge=1, le=1_000)

@@ -118,6 +118,31 @@ def superseded(model: str, signal: str) -> str:
     return f'{model}: "{signal}" is measured against a new baseline; the former episode is closed'
 
 
+def learns_again(model: str, signal: str) -> str:
+    """The first line of a resolution because the model has to learn its reference again."""
+    return f'{model}: "{signal}" is learned again by request; the former episode is closed'
+
+
+def closed(model: str, signal: str, by: str, why: str) -> str:
+    """The first line of a resolution by a person."""
+    return f'{model}: "{signal}" was closed by {by}: {why}; it is watched anew from here on'
+
+
+def muted(model: str, signal: str, until_ms: int, by: str, why: str) -> str:
+    """The first line when an open episode is muted."""
+    return f'{model}: "{signal}" is still open, muted until {rfc3339(until_ms)[:16]}Z by {by}: {why}'
+
+
+def unmuted(model: str, signal: str, how: str) -> str:
+    """The first line when a mute of an open episode ends; ``how`` it ended."""
+    return f'{model}: "{signal}" is still open, and no longer muted: {how}'
+
+
+def acknowledged(model: str, signal: str, by: str, why: str) -> str:
+    """The first line when somebody deals with an open episode."""
+    return f'{model}: "{signal}" is still open, and {by} deals with it: {why}'
+
+
 def state_lost(model: str) -> str:
     """The first line when stored state was unreadable."""
     return f"{model}: the stored state was unreadable and was set aside; the model learns its reference again"

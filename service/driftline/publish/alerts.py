@@ -57,7 +57,34 @@ def describe(data: Mapping[str, object]) -> str:
     event = printable(_text(data, "type").rpartition(".")[2] or "unknown", 16)
     severity = printable(_text(data, "severity") or "-", 16)
     summary = _text(data, "summary") or f"{_text(data, 'model') or '?'}: {_text(data, 'signal') or '?'}"
-    return f"{when}  {event:<8}  {severity:<8}  {printable(summary, LINE_CHARS_MAX)}"
+    line = f"{when}  {event:<8}  {severity:<8}  {printable(summary, LINE_CHARS_MAX)}"
+    return "".join([line, *(f"  [{remark}]" for remark in remarks(data))])
+
+
+def remarks(data: Mapping[str, object]) -> list[str]:
+    """What people said of an alert and what else belongs to it, each safe to print; ``data`` as above.
+
+    >>> remarks({"muted": True, "mute": {"until": "2026-11-25T18:00:00.000Z", "by": "jane"}})
+    ['muted until 2026-11-25T18:00:00.000Z by jane']
+    """
+    mute, seen = (_object(data, key) for key in ("mute", "acknowledged"))
+    found = []
+    if mute:
+        found.append(f"muted until {_text(mute, 'until') or '?'} by {_text(mute, 'by') or '?'}")
+    if seen:
+        found.append(f"acknowledged by {_text(seen, 'by') or '?'}")
+    signals, count = data.get("incident_signals"), data.get("incident_open")
+    if isinstance(signals, list) and len(signals) > 1:
+        number = _text(data, "incident").partition("-")[0]
+        found.append(f"incident {number or '?'}: {count if isinstance(count, int) else '?'} open")
+    if data.get("reopened") is True:
+        found.append("back within the cooldown")
+    return [printable(remark) for remark in found]
+
+
+def _object(data: Mapping[str, object], key: str) -> Mapping[str, object]:
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _text(data: Mapping[str, object], key: str) -> str:

@@ -187,7 +187,13 @@ def test_views_become_series() -> None:
         ],
     )
     found = samples(metrics)
-    assert found["driftline_alert_active", (("model", "m"), ("severity", "warning"), ("signal", "age"))] == 1
+    assert (
+        found[
+            "driftline_alert_active",
+            (("model", "m"), ("severity", "warning"), ("signal", "age"), ("state", "firing")),
+        ]
+        == 1
+    )
     assert found["driftline_signals_firing", (("severity", "warning"),)] == 1
     assert found["driftline_signals_firing", (("severity", "critical"),)] == 0
     assert found["driftline_models", (("state", "active"),)] == 1
@@ -211,7 +217,13 @@ def test_hostile_signal_names_stay_one_label_value(name: str) -> None:
     metrics = Metrics()
     metrics.update_models(0, [model("m", SignalView(name, "feature", "critical", 1.0, 0.0))])
     found = samples(metrics)
-    assert found["driftline_alert_active", (("model", "m"), ("severity", "critical"), ("signal", name))] == 1
+    assert (
+        found[
+            "driftline_alert_active",
+            (("model", "m"), ("severity", "critical"), ("signal", name), ("state", "firing")),
+        ]
+        == 1
+    )
     assert not any(series == "evil" for series, _ in found)
 
 
@@ -220,9 +232,10 @@ def test_updates_replace_and_gone_models_go() -> None:
     clock = Clock()
     metrics = Metrics(clock=clock)
     metrics.update_models(0, [model("a", SignalView("s", "feature", "info", 1.0, 0.0)), model("b")])
-    assert ("driftline_alert_active", (("model", "a"), ("severity", "info"), ("signal", "s"))) in samples(
-        metrics
-    )
+    assert (
+        "driftline_alert_active",
+        (("model", "a"), ("severity", "info"), ("signal", "s"), ("state", "firing")),
+    ) in samples(metrics)
     metrics.update_models(0, [model("a", SignalView("s", "feature", None, 0.0, 0.0))], gone=["b"])
     clock.now = 1.0
     found = samples(metrics)
