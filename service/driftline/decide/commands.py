@@ -101,8 +101,7 @@ def _mute(model: Model, given: Given) -> Done:
     source, offset = given.origin
     mute = Mute(until, given.by, given.why, source.topic, source.partition, offset)
     model.life.mutes[signal] = mute
-    words = (until, mute.by, mute.why)
-    alerts = _retold(model, signal, "muted", lambda s: texts.muted(model.name, s, *words), given)
+    alerts = _retold(model, signal, "muted", texts.muted(until, mute.by, mute.why), given)
     what = _named(model, signal)
     return alerts, f"{what} is muted until {texts.rfc3339(until)} by {mute.by}: {mute.why}"
 
@@ -120,8 +119,7 @@ def _unmute(model: Model, given: Given) -> Done:
 
 def _close(model: Model, given: Given) -> Done:
     signal, by, why = _open(model, _signal(model, given)), given.by, given.why
-    summary = texts.closed(model.name, signal, by, why)
-    alert = model.told_by_hand(signal, "resolved", summary, given.origin, given.context)
+    alert = model.told_by_hand(signal, "resolved", texts.closed(by, why), given.origin, given.context)
     model.begin_anew(signal)
     alert = replace(alert, data={**alert.data, "page": False, "cause": f"closed by {by}: {why}"})
     return [alert], f"{_named(model, signal)}: episode closed by {by}: {why}"
@@ -134,10 +132,8 @@ def _acknowledge(model: Model, given: Given) -> Done:
         raise MessageError("no episode of the model is open.")
     for signal in signals:
         model.life.acknowledged[signal] = Acknowledgement(given.record_time, by, why)
-    alerts = [
-        _updated(model, signal, "acknowledged", texts.acknowledged(model.name, signal, by, why), given)
-        for signal in signals
-    ]
+    words = texts.acknowledged(by, why)
+    alerts = [_updated(model, signal, "acknowledged", words, given) for signal in signals]
     names = ", ".join(f'"{signal}"' for signal in signals)
     return alerts, f"model {model.name}: {names} acknowledged by {by}: {why}"
 
@@ -166,18 +162,18 @@ def _no_longer_muted(
     model: Model, signal: str, how: str, origin: tuple[Source, int], context: Context
 ) -> list[Alert]:
     given = Given({}, 0, origin, context, "")
-    return _retold(model, signal, "unmuted", lambda s: texts.unmuted(model.name, s, how), given)
+    return _retold(model, signal, "unmuted", texts.unmuted(how), given)
 
 
-def _retold(model: Model, signal: str, reason: str, words: Callable[[str], str], given: Given) -> list[Alert]:
+def _retold(model: Model, signal: str, reason: str, words: str, given: Given) -> list[Alert]:
     """An update on every open episode of a signal, or of the model, that is (no longer) muted now."""
     signals = [s for s in model.open_signals() if signal in {s, EVERY_SIGNAL}]
     signals = [s for s in signals if (model.life.mute_of(s) is None) == (reason == "unmuted")]
-    return [_updated(model, s, reason, words(s), given) for s in signals]
+    return [_updated(model, s, reason, words, given) for s in signals]
 
 
-def _updated(model: Model, signal: str, reason: str, summary: str, given: Given) -> Alert:
-    alert = model.told_by_hand(signal, "open", summary, given.origin, given.context)
+def _updated(model: Model, signal: str, reason: str, words: str, given: Given) -> Alert:
+    alert = model.told_by_hand(signal, "open", words, given.origin, given.context)
     kind = "driftline.alert.updated"
     page = reason == "unmuted"  # what opened unheard has to be heard
     data = {**alert.data, "type": kind, "page": page, "update": {"reason": reason}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from driftline.config import DetectionSettings, ModelSettings
 from driftline.config.settings import SignalSettings
 from driftline.decide import alerts as build
 from driftline.decide import texts
+from driftline.decide.advice import check_first, how_sure
 from driftline.decide.alerts import KINDS, Cause, Context
 from driftline.decide.budget import Budget, by_signal
 from driftline.decide.episodes import Episode, Episodes, severity
@@ -434,7 +435,7 @@ class Model:
 
     def promote(self, reference: Reference, origin: tuple[Source, int], context: Context) -> list[Alert]:
         """Put a baseline in force; returns the resolutions of episodes measured against the former one."""
-        alerts = self._supersede(texts.superseded, origin, context)
+        alerts = self._supersede(texts.SUPERSEDED, origin, context)
         self.finished_learning = self.actor.phase is Phase.LEARNING
         rate_known = (self.pinned_rate or reference.rows_per_week) > 0.0
         self._install(reference, warming=not (reference.time_ordered and rate_known))
@@ -442,41 +443,42 @@ class Model:
 
     def learn_again(self, origin: tuple[Source, int], context: Context) -> list[Alert]:
         """Forget the reference and queue for learning another one."""
-        alerts = self._supersede(texts.learns_again, origin, context)
+        alerts = self._supersede(texts.LEARNS_AGAIN, origin, context)
         actor = self.actor
         actor.phase, actor.detection, actor.learning, actor.later = Phase.QUEUED, None, None, None
         actor.rate_marks, self.finished_learning = [], True  # whoever waits may learn, this one perhaps
         return alerts
 
-    def _supersede(
-        self, words: Callable[[str, str], str], origin: tuple[Source, int], context: Context
-    ) -> list[Alert]:
+    def _supersede(self, words: str, origin: tuple[Source, int], context: Context) -> list[Alert]:
         """Resolve the episodes of the reference that goes."""
         out = []
         for signal in list(self.episodes.open):
-            alert = self.told_by_hand(signal, "resolved", words(self.name, signal), origin, context)
+            alert = self.told_by_hand(signal, "resolved", words, origin, context)
             out.append(replace(alert, data={**alert.data, "cause": "another baseline"}))
         return out
 
     def told_by_hand(
-        self, signal: str, state: str, summary: str, origin: tuple[Source, int], context: Context
+        self, signal: str, state: str, words: str, origin: tuple[Source, int], context: Context
     ) -> Alert:
-        """An alert on an open episode, "open" or "resolved", that no row decided."""
+        """An alert on an open episode, "open" or "resolved", that no row decided; ``words`` say what."""
         d, episodes = self.actor.detection, self.episodes_of(signal)
         episode = episodes.open[signal]
         if state == "resolved":
             episodes.end(signal)
         else:
             episode.sequence += 1
+        time = max(self.actor.last_time, episode.opened_time)
+        since = texts.since(episode.onset_time, time)
+        subject = texts.subject(self.name, signal, episode.channel, episode.direction, since)
         alert = build.without_cause(
             context,
             self.name,
             signal,
             state,
-            summary,
+            f"{subject} {words}",
             episode=episode,
             kind=self.watched().get(signal, "feature"),
-            time_ms=max(self.actor.last_time, episode.opened_time),
+            time_ms=time,
             origin=origin,
             reference_id="" if d is None else d.layout.reference_id,
             budget=self.false_alarms,
@@ -494,7 +496,9 @@ class Model:
             restart_signal(d, signal)
 
     def told(self, alert: Alert, context: Context) -> Alert:
-        """An alert of this model with what people said of it, as it goes out."""
+        """An alert of this model with advice and what people said of it, as it goes out."""
+        advice = {"how_sure": how_sure(alert.data), "check_first": check_first(alert.data)}
+        alert = replace(alert, data={**alert.data, **{key: text for key, text in advice.items() if text}})
         return self.life.told(alert, context.topic_id, self.cooldown_ms)
 
     def state_lost(self, context: Context, partition: int, offset: int) -> Alert:

@@ -2,96 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
-from driftline.config import DetectionSettings
 from driftline.decide.outputs import Alert
-from driftline.decide.partition import MailboxPartition
 from driftline.detect.actor import Phase
 from driftline.detect.kernels.state import STATUS_OK
-from driftline.detect.reference import to_json
-from driftline.ingest.envelope import pack
-from driftline.records import Block, Command, Envelope, Progress, ProgressFlag, Source
-from harness.decisions import STEP_MS, block, file_reference
+from harness.decisions import STEP_MS, file_reference
+from harness.story import WHO, Story
 
 RNG = np.random.default_rng(3)
-RAW, COMMANDS = Source("events", 0), Source("driftline.commands", 0)
-REFERENCE = file_reference({name: RNG.normal(0, 1, 5_000) for name in ("age", "income", "visits")})
-WHO = {"by": "jane", "why": "the import is being repaired"}
+NAMES = ("age", "income", "visits")
+REFERENCE = file_reference({name: RNG.normal(0, 1, 5_000) for name in NAMES})
 
 
-def rows(n: int, start: int = 0, **shift: float) -> Block:
-    """Rows like the reference, some signals shifted."""
-    rng = np.random.default_rng(start)
-    names = ("age", "income", "visits")
-    return block({name: rng.normal(shift.get(name, 0.0), 1, n) for name in names}, start=start)
-
-
-class Story:
-    """A partition that is told events and commands in turn."""
+class Watched(Story):
+    """A model with three numeric features."""
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = DetectionSettings(**settings)
-        self.partition = MailboxPartition(
-            partition=0, topic_id="mailbox", partitions=1, settings=self.settings, models={}, revision="r",
-            runbook_url="https://r",
-        )  # fmt: skip
-        self.row = self.commands = 0
-        self.command("baseline.promote", baseline=json.loads(to_json(REFERENCE)))
+        super().__init__(REFERENCE, **settings)
 
-    def rows(self, n: int, **shift: float) -> list[Alert]:
-        """The next rows."""
-        made = rows(n, self.row, **shift)
-        last, flag = self.row - 1, 0 if self.row else ProgressFlag.START
-        self.row += n
-        return self._apply(
-            Progress(RAW, "e", last, last + 1, self.row - 1, flag, (self.row - 1) * STEP_MS), (made,), ()
-        )
-
-    def command(self, kind: str, **body: object) -> list[Alert]:
-        """A command before the next row."""
-        text = json.dumps({"type": kind, "model": "m", **WHO, **body}).encode()
-        at, flag = self.commands, 0 if self.commands else ProgressFlag.START
-        self.commands += 1
-        given = Command("m", self.row * STEP_MS, 0, at, text)
-        return self._apply(Progress(COMMANDS, "c", at - 1, at, at, flag), (), (given,))
-
-    def silence(self, until_row: int) -> list[Alert]:
-        """Partition time passes without an event of the model."""
-        last = self.row - 1
-        self.row = until_row
-        return self._apply(Progress(RAW, "e", last, last + 1, until_row - 1, 0, until_row * STEP_MS), (), ())
-
-    def _apply(
-        self, progress: Progress, blocks: tuple[Block, ...], given: tuple[Command, ...]
-    ) -> list[Alert]:
-        p = self.partition
-        p.apply(p.next_offset, 0, pack(Envelope("test", (progress,), blocks, given)))
-        return p.take_alerts()
-
-    def note(self) -> str:
-        """What the log says since the last time."""
-        return " ".join(self.partition.drain_notes())
-
-    @property
-    def now(self) -> int:
-        """Record time of the next row, ms."""
-        return self.row * STEP_MS
+    def shifted(self, n: int, **shift: float) -> list[Alert]:
+        """The next rows: like the reference, some signals shifted."""
+        rng = np.random.default_rng(self.row)
+        return self.rows({name: rng.normal(shift.get(name, 0.0), 1, n) for name in NAMES})
 
     def restarted(self) -> None:
         """Store everything and go on from what was stored."""
-        checkpoint = self.partition.checkpoint()
-        assert checkpoint is not None
-        stored = {key: value for row in checkpoint.state for key, value in row.records() if value is not None}
-        self.partition = MailboxPartition.restore(
-            stored, partition=0, topic_id="mailbox", partitions=1, settings=self.settings, models={},
-            revision="r", runbook_url="https://r",
-        )  # fmt: skip
+        self.store()
+        assert self.restart() == []
 
 
 def at(seconds: float) -> str:
@@ -104,21 +46,21 @@ def shown(alerts: list[Alert]) -> list[tuple[str, str, Any]]:
     return [(a.type.rpartition(".")[2], a.signal, a.data["page"]) for a in alerts]
 
 
-def drifting(**settings: Any) -> Story:
+def drifting(**settings: Any) -> Watched:
     """``age`` has an open episode."""
-    story = Story(**settings)
-    story.rows(1_000)
-    assert shown(story.rows(400, age=2.0)) == [("opened", "age", True)]
+    story = Watched(**settings)
+    story.shifted(1_000)
+    assert shown(story.shifted(400, age=2.0)) == [("opened", "age", True)]
     return story
 
 
 def test_muted_alerts_stay_on_the_topic_and_page_nobody() -> None:
     """An opening under a mute has everything but a page, says who muted it, and the metric knows."""
-    story = Story()
-    story.rows(500)
+    story = Watched()
+    story.shifted(500)
     assert story.command("alert.mute", signal="age", until=at(100)) == []
     assert 'model m: "age" is muted until 1970-01-01T00:01:40.000Z by jane' in story.note()
-    (alert,) = story.rows(1_000, age=2.0)
+    (alert,) = story.shifted(1_000, age=2.0)
     assert (alert.type, alert.data["page"], alert.data["muted"]) == ("driftline.alert.opened", False, True)
     assert alert.data["mute"] == {"until": "1970-01-01T00:01:40.000Z", **WHO}
     (view,) = [s for s in story.partition.models["m"].view().signals if s.name == "age"]
@@ -128,12 +70,12 @@ def test_muted_alerts_stay_on_the_topic_and_page_nobody() -> None:
 @pytest.mark.parametrize("restart", [False, True])
 def test_what_is_open_when_a_mute_ends_is_told_again(restart: bool) -> None:
     """At the row whose record time is the deadline, as an update that pages."""
-    story = Story()
+    story = Watched()
     story.command("alert.mute", until=at(20))
-    assert shown(story.rows(1_200, age=2.0)) == [("opened", "age", False)]
+    assert shown(story.shifted(1_200, age=2.0)) == [("opened", "age", False)]
     if restart:
         story.restarted()
-    (again,) = story.rows(1_000, age=2.0)
+    (again,) = story.shifted(1_000, age=2.0)
     assert shown([again]) == [("updated", "age", True)]
     assert again.time_ms == 20_000 - STEP_MS  # of the last row before the deadline
     assert again.data["update"] == {"reason": "unmuted"}
@@ -144,12 +86,12 @@ def test_what_is_open_when_a_mute_ends_is_told_again(restart: bool) -> None:
 
 def test_a_mute_ends_without_an_event_of_the_model() -> None:
     """Partition time passes with the traffic of others; the model is stored again."""
-    story = Story()
+    story = Watched()
     story.command("alert.mute", until=at(30))
-    story.rows(1_200, age=2.0)
+    story.shifted(1_200, age=2.0)
     story.partition.checkpoint()
-    assert story.silence(2_000) == []
-    assert shown(story.silence(3_100)) == [("updated", "age", True)]
+    assert story.silence(800) == []
+    assert shown(story.silence(1_100)) == [("updated", "age", True)]
     checkpoint = story.partition.checkpoint()
     assert checkpoint is not None
     assert any(row.key == b"m|m|meta" for row in checkpoint.state)
@@ -160,8 +102,8 @@ def test_a_signal_is_muted_as_long_as_any_mute_of_it_lasts() -> None:
     story = drifting()
     assert shown(story.command("alert.mute", signal="age", until=at(60))) == [("updated", "age", False)]
     story.command("alert.mute", until=at(30))
-    assert story.silence(4_000) == []
-    assert shown(story.silence(7_000)) == [("updated", "age", True)]
+    assert story.silence(2_600) == []
+    assert shown(story.silence(3_000)) == [("updated", "age", True)]
 
 
 def test_unmute_tells_what_is_open() -> None:
@@ -183,11 +125,11 @@ def test_acknowledged_until_it_resolves() -> None:
     assert alert.data["acknowledged"] == {"at": "1970-01-01T00:00:14.000Z", **WHO}
     assert story.partition.models["m"].view().signals[0].standing == "acknowledged"
     story.restarted()
-    grown = story.rows(8_000, age=-3.0)  # it turns round: that would page
+    grown = story.shifted(8_000, age=-3.0)  # it turns round: that would page
     assert {(kind, page) for kind, _, page in shown(grown)} == {("updated", False)}
-    resolved = [a for a in story.rows(12_000) if a.data["state"] == "resolved"]
+    resolved = [a for a in story.shifted(12_000) if a.data["state"] == "resolved"]
     assert [a.data["acknowledged"] for a in resolved] == [alert.data["acknowledged"]]
-    (opened, *_) = story.rows(2_000, age=6.0)
+    (opened, *_) = story.shifted(2_000, age=6.0)
     assert "acknowledged" not in opened.data
 
 
@@ -201,16 +143,16 @@ def test_close_ends_the_episode_and_starts_anew() -> None:
     detection = story.partition.models["m"].actor.detection
     assert detection is not None
     assert set(detection.state["status"].tolist()) == {STATUS_OK}
-    (again,) = story.rows(400, age=2.0)
+    (again,) = story.shifted(400, age=2.0)
     assert shown([again]) == [("opened", "age", True)]
     assert (again.data["episode"], again.data["reopened"]) == (2, False)
-    assert story.rows(8_000) != []
+    assert story.shifted(8_000) != []
 
 
 def test_close_of_the_traffic() -> None:
     """Its two channels start anew."""
-    story = Story()
-    story.rows(2_000)
+    story = Watched()
+    story.shifted(2_000)
     model = story.partition.models["m"]
     model.episodes.begin(
         "driftline.traffic", 0, opened_time=0, onset_time=0, severity="warning", channel="too-few",
@@ -230,10 +172,10 @@ def test_back_within_the_cooldown_is_the_same_incident_and_pages_nobody() -> Non
     for cooldown, page in ((3_600.0, False), (10.0, True)):
         story = drifting(cooldown_seconds=cooldown)
         first = story.partition.models["m"].life.incidents[0]
-        (resolved,) = (a for a in story.rows(16_000) if a.data["state"] == "resolved")
+        (resolved,) = (a for a in story.shifted(16_000) if a.data["state"] == "resolved")
         assert resolved.data["incident_open"] == 0
         story.restarted()
-        (back,) = [a for a in story.rows(400, age=2.0) if a.type.endswith("opened")]
+        (back,) = [a for a in story.shifted(400, age=2.0) if a.type.endswith("opened")]
         assert (back.data["page"], back.data["reopened"], back.data["episode"]) == (page, not page, 2)
         assert (back.data["incident"] == resolved.data["incident"]) is not page
         assert first.signal == "age"
@@ -241,9 +183,9 @@ def test_back_within_the_cooldown_is_the_same_incident_and_pages_nobody() -> Non
 
 def test_signals_that_move_together_are_one_incident() -> None:
     """The second one joins, pages nobody, and the largest effect comes first."""
-    story = Story()
-    story.rows(1_000)
-    alerts = story.rows(600, age=1.0, income=3.0)
+    story = Watched()
+    story.shifted(1_000)
+    alerts = story.shifted(600, age=1.0, income=3.0)
     assert [a.type.rpartition(".")[2] for a in alerts] == ["opened", "opened"]
     assert sum(bool(a.data["page"]) for a in alerts) == 1
     assert len({a.data["incident"] for a in alerts}) == 1
@@ -285,7 +227,7 @@ def test_what_does_not_fit_is_refused(kind: str, body: Mapping[str, object], wor
 
 def test_acknowledge_needs_something_open() -> None:
     """A quiet model has nothing to acknowledge."""
-    story = Story()
+    story = Watched()
     assert story.command("alert.ack") == []
     assert "no episode of the model is open" in story.note()
 
@@ -298,6 +240,6 @@ def test_a_model_that_learns_again() -> None:
     model = story.partition.models["m"]
     assert model.actor.phase is Phase.LEARNING
     story.restarted()
-    assert story.rows(3_000, age=2.0) == []
+    assert story.shifted(3_000, age=2.0) == []
     assert story.partition.models["m"].actor.phase is Phase.ACTIVE
-    assert [a.signal for a in story.rows(600, age=0.0) if a.type.endswith("opened")] == ["age"]
+    assert [a.signal for a in story.shifted(600, age=0.0) if a.type.endswith("opened")] == ["age"]

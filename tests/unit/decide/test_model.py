@@ -95,7 +95,7 @@ def test_the_effect_is_restated_after_one_window() -> None:
     assert evidence[0]["opened_at"] == opened.data["time"]
     assert {d["name"] for d in evidence[0]["detectors"]} >= {"e-detector"}
     assert [e["channel"] for e in evidence] == ["location", "spread"]
-    assert "; measured over a whole window, the change is " in str(updated.data["summary"])
+    assert "; measured over more events, the change is " in str(updated.data["summary"])
 
 
 @pytest.mark.parametrize(
