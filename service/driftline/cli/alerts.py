@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import sys
@@ -209,8 +210,15 @@ def _send(
     from driftline.publish import commands, kafka
     from driftline.publish.text import printable
 
-    settings = load_settings(config)
     record = commands.on_alerts(action, model, signal, by=by, why=why, until_ms=until_ms)
+    settings = load_settings(config)
+    known = settings.allowed_models()
+    if known is not None and model not in known:
+        near = difflib.get_close_matches(model, known, 1)
+        raise OperatorError(
+            f"The configuration has no model {model}.",
+            remedy=f"Do you mean {near[0]}?" if near else f"It has {', '.join(sorted(known)[:MATCHES_MAX])}.",
+        )
     topic, partition, offset = asyncio.run(kafka.send_command(settings, record))
     what, where = printable(f"{model}: {signal}" if signal else model), f"{topic}/{partition}/{offset}"
     typer.echo(f"{action} {what}: sent as command {where}; the worker's log says what came of it.")

@@ -264,10 +264,11 @@ def read_model(
         raise FatalError(ExitCode.CONFIG, f"model {name}: {error.message}", remedy=error.remedy) from error
     except (MessageError, KeyError, TypeError, ValueError, IndexError) as error:
         model = Model.new(name, settings, models, learn=True)
-        try:  # keep counting rows where the counts survived
+        try:  # keep counting rows, and mutes, where they survived
             meta = _read_meta(name, rows)
             model.actor.source_rows = _sources(meta)
             model.actor.rows, model.actor.last_time = meta.rows, meta.last_time
+            model.life.mutes = _read_life(name, rows, meta).mutes
         except (MessageError, KeyError, TypeError, ValueError, IndexError):
             pass
         return model, f"stored state set aside: {type(error).__name__}: {error}"

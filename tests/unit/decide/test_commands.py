@@ -243,3 +243,13 @@ def test_a_model_that_learns_again() -> None:
     assert story.shifted(3_000, age=2.0) == []
     assert story.partition.models["m"].actor.phase is Phase.ACTIVE
     assert [a.signal for a in story.shifted(600, age=0.0) if a.type.endswith("opened")] == ["age"]
+
+
+def test_a_mute_outlives_lost_state() -> None:
+    """A damaged reference sets the model aside, and that does not page whom a mute protects."""
+    story = drifting()
+    story.command("alert.mute", until=at(1_000))
+    story.store()
+    story.stored[b"m|m|ref"] = story.stored[b"m|m|ref"][:-9]
+    (alert,) = story.restart()
+    assert (alert.signal, alert.data["muted"], alert.data["page"]) == ("driftline.state", True, False)

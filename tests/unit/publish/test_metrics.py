@@ -227,6 +227,17 @@ def test_hostile_signal_names_stay_one_label_value(name: str) -> None:
     assert not any(series == "evil" for series, _ in found)
 
 
+def test_what_is_muted_has_a_state_of_its_own() -> None:
+    """One series, that a rule on ``state="firing"`` does not see; it still counts as open."""
+    metrics = Metrics()
+    muted = SignalView("age", "feature", "warning", 1.0, 0.0, standing="muted")
+    metrics.update_models(0, [model("m", muted)])
+    found = samples(metrics)
+    states = [dict(labels)["state"] for name, labels in found if name == "driftline_alert_active"]
+    assert states == ["muted"]
+    assert found["driftline_signals_firing", (("severity", "warning"),)] == 1
+
+
 def test_updates_replace_and_gone_models_go() -> None:
     """A checkpoint brings only what changed; resolved episodes and retired models disappear."""
     clock = Clock()
