@@ -62,16 +62,18 @@ class Running:
         asyncio.run(go())
 
     def alerts(self) -> list[dict[str, Any]]:
-        """What is on the topic of "x", read committed; a burst of events may open the traffic too."""
+        """Openings and resolutions of "x" on the topic, read committed; bursts may open the traffic too."""
         found = asyncio.run(read_all(self.bootstrap, f"{self.prefix}.alerts"))
-        return [a for a in (json.loads(record.value or b"") for record in found) if a["signal"] == "x"]
+        data = [json.loads(record.value or b"") for record in found]
+        return [a for a in data if a["signal"] == "x" and not a["type"].endswith("updated")]
 
     def until(self, done: Callable[[], bool]) -> None:
         """Wait for something; the worker must live."""
         deadline = time.monotonic() + WAIT_SECONDS
         while not done():
             self.worker.check()
-            assert time.monotonic() < deadline, self.worker.log.read_text(encoding="utf-8")[-3000:]
+            what = f"{self.alerts()}\n{self.worker.log.read_text(encoding='utf-8')[-3_000:]}"
+            assert time.monotonic() < deadline, what
             time.sleep(0.2)
 
     def logged(self, words: str) -> Callable[[], bool]:
