@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint types imports bench bench-peers quality sim mutants chaos recovery overload soak \
-	fuzz docs docs-pages dashboards dashboards-test deploy-test image-steps lock clean
+	fuzz docs docs-pages golden dashboards dashboards-test deploy-test image-steps lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -70,6 +70,9 @@ docs: setup ## build the documentation site into build/site, strictly; ARGS=--se
 docs-pages: setup ## write the pages that are generated from the code: configuration, metrics
 	$(BIN)/python -m tools.docs.configuration > docs/configuration.md
 	$(BIN)/python -m driftline.publish.catalogue > docs/metrics.md
+
+golden: setup ## write how every kind of alert reads into tests/golden/alerts: read what changed
+	$(BIN)/python tests/golden/alerts/make.py
 
 dashboards: setup ## write deploy/grafana/dashboards from tools/dashboards
 	$(BIN)/python -m tools.dashboards

@@ -27,7 +27,7 @@ from driftline.detect.reference import from_json, to_json
 from driftline.errors import FatalError, HoleError, MessageError, OperatorError
 from driftline.ingest import envelope
 from driftline.ingest.decode import Decoded, FieldMapping, NativeDecoder
-from driftline.ingest.decode.command import decode_command
+from driftline.ingest.decode.command import COMMAND_TYPES, decode_command
 from driftline.ingest.files import EventFiles
 from driftline.records import Command, Envelope, Progress, ProgressFlag, Reject, Source
 from fuzz.mutate import spoil_bytes, spoil_json
@@ -235,7 +235,13 @@ def baseline(rng: random.Random) -> Rows:
 
 def command(rng: random.Random) -> Rows:
     """Records of the commands topic; those that are accepted reach the model."""
-    body = {"type": "baseline.promote", "model": "active", "baseline": _baseline(), "by": "x", "why": "y"}
+    kind = rng.choice(sorted(COMMAND_TYPES))
+    body: dict[str, object] = {"type": kind, "model": "active", "by": "x", "why": "y"}
+    if kind == "baseline.promote":
+        body["baseline"] = _baseline()
+    elif kind.startswith("alert."):
+        body["signal"] = rng.choice(["amount", "country"])
+        body["until"] = f"1970-01-01T00:0{rng.randrange(10)}:00Z"
     raw = json.dumps(spoil_json(rng, body)).encode()
     raw = spoil_bytes(rng, raw) if rng.random() < 0.3 else raw
     found = decode_command(raw, source=Source("c", 0), source_index=0, offset=0, timestamp=0)

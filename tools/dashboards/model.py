@@ -119,10 +119,10 @@ def _signals() -> list[Any]:
         ),
         table(
             "Open alerts",
-            "What is open now. The alert itself says in words what changed: "
-            "driftline alerts tail --model MODEL --from-beginning.",
+            "What is open now, and whether somebody muted or acknowledged it. The alert itself says in "
+            "words what changed: driftline alerts tail --model MODEL --from-beginning.",
             "none",
-            OPEN,
+            OPEN.replace("severity)", "severity, state)"),
             value="open",
         ),
         graph(

@@ -180,6 +180,25 @@ def promote(
 
 
 @app.command()
+def reset(
+    model: str = typer.Option(..., "--model", "-m", help="The model."),
+    config: Path | None = typer.Option(None, "--config", "-c", help="Configuration file (YAML)."),
+    by: str = typer.Option(..., "--by", envvar="USER", help="Who asks for it; kept with the command."),
+    why: str = typer.Option(..., "--why", help="The reason; kept with the command."),
+) -> None:
+    """Let a model of the running service learn its reference again, from its next events."""
+    import asyncio
+
+    from driftline.config import load_settings
+    from driftline.publish import commands, kafka
+
+    record = commands.reset(model, by=by, why=why)
+    topic, partition, offset = asyncio.run(kafka.send_command(load_settings(config), record))
+    where = f"{topic}/{partition}/{offset}"
+    typer.echo(f"{model}: sent as command {where}; it raises no alerts until it has learned.")
+
+
+@app.command()
 def show(file: Path = typer.Argument(help="A baseline, as `baseline build` writes it.")) -> None:
     """Draw a baseline: a histogram, quantiles or categories, missing values and dependence of each signal."""
     from driftline.cli._files import ascii_only

@@ -242,6 +242,7 @@ class ModelSettings(Section):
     )
     performance: PerformanceSettings = PerformanceSettings()
     kpis: OwnKpis = Field({}, description="by name, over those of detection; null drops one (docs/kpis.md)")
+    cooldown_seconds: float | None = Field(None, ge=0, le=604_800)
 
 
 class DetectionSettings(Section):
@@ -253,6 +254,9 @@ class DetectionSettings(Section):
     learning_rows: int = Field(5_000, ge=500, le=1_000_000)
     min_duration_events: int = Field(100, ge=0, le=1_000_000)
     tolerance: float = Field(0.05, gt=0, le=1, description="shift in reference standard deviations to ignore")
+    cooldown_seconds: float = Field(
+        3_600.0, ge=0, le=604_800, description="a signal that is back so soon does not page again"
+    )
     window_rows: int | None = Field(
         8_192, ge=1_000, le=1_000_000, description="events a window is about; null: it ends by time only"
     )

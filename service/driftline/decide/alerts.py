@@ -93,7 +93,7 @@ def opening(context: Context, actor: Actor, budget: float, episode: Episode, cau
     if cause.plugin is None:
         data["summary"] = texts.opened(_spoken(d, cause, change, recent))
     else:
-        data["summary"] = texts.suspected(change, cause.plugin)
+        data["summary"] = texts.suspected(change)
     return _alert(context, "opened", data, cause)
 
 

@@ -24,7 +24,7 @@ from driftline.decide import alerts as build
 from driftline.decide import kpi_texts, texts
 from driftline.decide.alerts import Context
 from driftline.decide.episodes import Episode, Episodes
-from driftline.decide.kpi_standing import PREFIX, At, Kpi, Stored
+from driftline.decide.kpi_standing import PREFIX, At, Breach, Kpi, Stored
 from driftline.decide.outputs import Alert, KpiView
 from driftline.detect.actor import Detection
 from driftline.detect.kpi import Closed, Meter
@@ -179,6 +179,17 @@ class Kpis:
 
     # --- episodes
 
+    @property
+    def signals(self) -> list[str]:
+        """The signals of all KPIs, with those that are no more configured and have an episode open."""
+        return list(dict.fromkeys([*(kpi.signal for kpi in self._by_name.values()), *self.episodes.open]))
+
+    def begin_anew(self, signal: str) -> None:
+        """Forget how long a breach has lasted."""
+        kpi = self._by_name.get(signal.removeprefix(PREFIX))
+        if kpi is not None:
+            kpi.breach = Breach()
+
     def judge(self, kpi: Kpi, closed: Closed, at: At, context: Context) -> list[Alert]:
         """What a window does to the episode of its KPI: at most one alert."""
         if not kpi.take(closed):
@@ -301,7 +312,9 @@ class Kpis:
 
 
 def of_labels(alert: Alert) -> bool:
-    """Whether the alert of a KPI was decided in the order of labels, not of events."""
+    """Whether an alert was decided in the order of labels, not of events."""
+    if alert.data["signal_kind"] == "performance":
+        return True
     kpi = alert.data.get("kpi")
     return isinstance(kpi, Mapping) and kpi["origin"] in {Origin.LABELLED, Origin.SCORED, Origin.LABELS}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -13,12 +12,14 @@ from driftline.config import DetectionSettings, ModelSettings
 from driftline.config.settings import SignalSettings
 from driftline.decide import alerts as build
 from driftline.decide import seasons, texts
+from driftline.decide.advice import check_first, how_sure
 from driftline.decide.alerts import KINDS, Cause, Context
 from driftline.decide.budget import Budget, by_signal
 from driftline.decide.episodes import Episode, Episodes, severity
 from driftline.decide.kpi import Kpis
 from driftline.decide.kpi_standing import At
 from driftline.decide.labelled import Labelled, Traffic
+from driftline.decide.lifecycle import Lifecycle
 from driftline.decide.outputs import Alert, ModelView, Report, SignalView
 from driftline.decide.plugins import attached, closings, orphans, place_of
 from driftline.decide.policy import BUCKETS, plan_detection, window_design
@@ -34,17 +35,25 @@ from driftline.detect.actor import (
     live_tau,
     new_detection,
     restart_rings,
+    restart_signal,
     warm_blocks,
 )
-from driftline.detect.kernels.state import CHANNEL_PLAN, KIND_DISMISSED, KIND_OPEN, KIND_RESOLVE, STATUS_OK
+from driftline.detect.kernels.state import (
+    CHANNEL_PLAN,
+    KIND_DISMISSED,
+    KIND_OPEN,
+    KIND_RESOLVE,
+    STATUS_OK,
+    new_state,
+)
 from driftline.detect.performance import SIGNAL as PERFORMANCE
-from driftline.detect.reference import Reference, build_reference, from_json
+from driftline.detect.reference import Reference, build_reference
 from driftline.detect.rows import raw_columns
 from driftline.detect.seasonal import Wanted
 from driftline.detect.signals import Layout
 from driftline.detect.windows import HOME_WINDOWS, judge
 from driftline.errors import MessageError
-from driftline.records import Block, Command, Progress, Source
+from driftline.records import Block, Progress, Source
 
 RATE_CHANGE: Final = (
     1.5  # thresholds follow the event rate only when it left [1 / 1.5, 1.5] of the one in force
@@ -73,6 +82,8 @@ class Model:
     signal_settings: Mapping[str, SignalSettings] = field(default_factory=dict)
     seasons: Wanted = field(default_factory=Wanted)
     labelled: Labelled | None = None  # None: no input has labels
+    life: Lifecycle = field(default_factory=Lifecycle)
+    cooldown_ms: int = 0
     kpis: Kpis = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +118,8 @@ class Model:
         self.actor.window_ms = settings.window_ms
         self.signal_settings, self.seasons = own.signals, seasons.wanted(own)
         self.kpis.configure(settings, own)
+        cooldown = own.cooldown_seconds if own.cooldown_seconds is not None else settings.cooldown_seconds
+        self.cooldown_ms = int(cooldown * 1000)
 
     def attach_plugins(self, stored: Sequence[Mapping[str, Any]] = ()) -> None:
         """Put the configured detectors of river on their channels, with their stored states if there are."""
@@ -451,49 +464,94 @@ class Model:
 
     # --- commands ----------------------------------------------------------------------------------------
 
-    def command(
-        self, command: Command, progress: Sequence[Progress], context: Context, *, first: str = "the next row"
-    ) -> tuple[list[Alert], str]:
-        """Carry out a command, or refuse one that does not fit; returns alerts and a note for the log.
+    def watched(self) -> dict[str, str]:
+        """Every signal that can have an episode, and its kind."""
+        d = self.actor.detection
+        found = {} if d is None else {s.signal: KINDS[s.kind] for s in d.layout.signals}
+        found |= {TRAFFIC: "model"} if d is not None and d.rate is not None else {}
+        found |= {PERFORMANCE: "performance"} if self.labelled is not None else {}
+        return found | dict.fromkeys(self.kpis.signals, "kpi")
 
-        ``first`` names the first row after it: where it takes effect.
-        """
-        try:
-            reference = _promoted(json.loads(command.body), self.name)
-        except (MessageError, KeyError, TypeError, ValueError, RecursionError) as error:
-            return [], f"command for {self.name} at offset {command.offset} refused: {error}"
+    def episodes_of(self, signal: str) -> Episodes:
+        """Where the episodes of a signal are kept."""
+        if signal in self.kpis.signals:
+            return self.kpis.episodes
+        return self.labelled.episodes if signal == PERFORMANCE and self.labelled else self.episodes
+
+    def open_signals(self) -> list[str]:
+        """Signals with an open episode."""
+        return [s for s in self.watched() if s in self.episodes_of(s).open]
+
+    def promote(self, reference: Reference, origin: tuple[Source, int], context: Context) -> list[Alert]:
+        """Put a baseline in force; returns the resolutions of episodes measured against the former one."""
         self.notes += [f"model {self.name}: {note}" for note in seasons.unmet(reference, self.seasons)]
-        alerts = self._supersede(command, progress[command.source].source, context)
+        alerts = self._supersede(texts.SUPERSEDED, origin, context)
         self.finished_learning = self.actor.phase is Phase.LEARNING
         rate_known = (self.pinned_rate or reference.rows_per_week) > 0.0
         self._install(reference, warming=not (reference.time_ordered and rate_known))
-        what = f"baseline {reference.id} ({reference.rows} rows)"
-        return alerts, f"model {self.name}: {what} is in force from {first} on"
+        return alerts
 
-    def _supersede(self, command: Command, source: Source, context: Context) -> list[Alert]:
-        d = self.actor.detection
-        if d is None:
-            return []
-        kinds = {s.signal: KINDS[s.kind] for s in d.layout.signals} | {TRAFFIC: "model"}
+    def learn_again(self, origin: tuple[Source, int], context: Context) -> list[Alert]:
+        """Forget the reference and queue for learning another one."""
+        alerts = self._supersede(texts.LEARNS_AGAIN, origin, context)
+        actor = self.actor
+        actor.phase, actor.detection, actor.learning, actor.later = Phase.QUEUED, None, None, None
+        actor.rate_marks, self.finished_learning = [], True  # whoever waits may learn, this one perhaps
+        return alerts
+
+    def _supersede(self, words: str, origin: tuple[Source, int], context: Context) -> list[Alert]:
+        """Resolve the episodes of the reference that goes."""
         out = []
         for signal in list(self.episodes.open):
-            episode = self.episodes.end(signal)
-            out.append(
-                build.without_cause(
-                    context,
-                    self.name,
-                    signal,
-                    "resolved",
-                    texts.superseded(self.name, signal),
-                    episode=episode,
-                    kind=kinds.get(signal, "feature"),
-                    time_ms=max(self.actor.last_time, episode.opened_time),
-                    origin=(source, command.offset),
-                    reference_id=d.layout.reference_id,
-                    budget=self.false_alarms,
-                )
-            )
+            alert = self.told_by_hand(signal, "resolved", words, origin, context)
+            out.append(replace(alert, data={**alert.data, "cause": "another baseline"}))
         return out
+
+    def told_by_hand(
+        self, signal: str, state: str, words: str, origin: tuple[Source, int], context: Context
+    ) -> Alert:
+        """An alert on an open episode, "open" or "resolved", that no row decided; ``words`` say what."""
+        d, episodes = self.actor.detection, self.episodes_of(signal)
+        episode = episodes.open[signal]
+        if state == "resolved":
+            episodes.end(signal)
+        else:
+            episode.sequence += 1
+        time = max(self.actor.last_time, episode.opened_time)
+        since = texts.since(episode.onset_time, time)
+        subject = texts.subject(self.name, signal, episode.channel, episode.direction, since)
+        alert = build.without_cause(
+            context,
+            self.name,
+            signal,
+            state,
+            f"{subject} {words}",
+            episode=episode,
+            kind=self.watched().get(signal, "feature"),
+            time_ms=time,
+            origin=origin,
+            reference_id="" if d is None else d.layout.reference_id,
+            budget=self.false_alarms,
+        )
+        return replace(alert, data={**alert.data, "evidence": list(episode.evidence.values())})
+
+    def begin_anew(self, signal: str) -> None:
+        """Let the detectors of a signal start from OK."""
+        d = self.actor.detection
+        if signal in self.kpis.signals:
+            self.kpis.begin_anew(signal)
+        elif signal == PERFORMANCE and self.labelled is not None:
+            self.labelled.performance.state = new_state(1)
+        elif signal == TRAFFIC and d is not None and d.rate is not None:
+            d.rate.state = new_state(2)
+        elif d is not None:
+            restart_signal(d, signal)
+
+    def told(self, alert: Alert, context: Context) -> Alert:
+        """An alert of this model with advice and what people said of it, as it goes out."""
+        advice = {"how_sure": how_sure(alert.data), "check_first": check_first(alert.data)}
+        alert = replace(alert, data={**alert.data, **{key: text for key, text in advice.items() if text}})
+        return self.life.told(alert, context.topic_id, self.cooldown_ms)
 
     def state_lost(self, context: Context, partition: int, offset: int) -> Alert:
         """The alert that this model's stored state was unreadable."""
@@ -558,7 +616,7 @@ class Model:
             self.episodes.resolved + own.resolved + agreed.resolved,
             actor.dismissed + (self.labelled.dismissed if self.labelled is not None else 0),
             int(d.mismatches.sum()) if d is not None else 0,
-            tuple(signals),
+            tuple(replace(s, standing=self.life.standing(s.name)) if s.severity else s for s in signals),
             len(d.layout.signals) - d.layout.frozen_signals if d is not None else 0,
             sum(plugin.alarms for plugin in d.plugins) if d is not None else 0,
             labels=labels,
@@ -586,12 +644,3 @@ def _direction(seen: Mapping[str, Any]) -> str:
     if seen["channel"] == texts.SHAPE:
         return "both"
     return "up" if seen["current_mean"] > seen["reference_mean"] else "down"
-
-
-def _promoted(body: Any, model: str) -> Reference:
-    if body["type"] != "baseline.promote":
-        raise MessageError(f"unknown command {body['type']!r}.")
-    reference = from_json(body["baseline"])
-    if reference.model != model:
-        raise MessageError(f"the baseline is of model {reference.model}.")
-    return reference

@@ -91,6 +91,7 @@ class SignalView:
     )
     missing_ratio: float  # NaN when unknown
     window: tuple[float, ...] = ()  # statistics of the last full window, in the order of windows.NAMES
+    standing: str = "firing"  # of the open episode: firing | acknowledged | muted
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.config import DetectionSettings, ModelSettings
+from driftline.decide import commands as orders
 from driftline.decide import store
 from driftline.decide.alerts import Context
+from driftline.decide.lifecycle import NO_DEADLINE
 from driftline.decide.model import Model
 from driftline.decide.outputs import Alert, Checkpoint, Report
 from driftline.decide.store import Position, RawPosition, next_key
@@ -58,6 +60,7 @@ class MailboxPartition:
         self._alerts: list[Alert] = []
         self._reports: list[Report] = []
         self._notes: list[str] = []
+        self._deadline = NO_DEADLINE  # when the next mute of a model ends
 
     @classmethod
     def restore(
@@ -113,6 +116,7 @@ class MailboxPartition:
             for model in self.models.values():
                 model.settings_changed(settings, models)
                 self._touch(model.name)
+        self._deadline = self._next_deadline()
         return self
 
     # --- what edges read ---------------------------------------------------------------------------------
@@ -229,6 +233,8 @@ class MailboxPartition:
                 joined.setdefault(block.model, ([], []))[is_labels].append(kept)
         for name, waiting in commands.items():
             rows += self._model_events(name, None, waiting, envelope)
+        if self.position.time >= self._deadline:
+            self._end_mutes()
         for name, (events, labels) in joined.items():
             rows += self._join(name, events, labels, envelope)
         return rows
@@ -257,14 +263,19 @@ class MailboxPartition:
         for command in sorted(commands, key=lambda c: (c.record_time, c.source, c.offset)):
             if block is not None:
                 to = at + int(np.searchsorted(block.record_time[at:], command.record_time, "left"))
-                self._collect(model.apply(block, at, to, envelope.progress, self.context))
+                self._apply(model, block, at, to, envelope)
                 at = to
+            self._collect(orders.end_mutes(model, command.record_time, self.context))
             first = _row_name(block, at, envelope)
-            alerts, note = model.command(command, envelope.progress, self.context, first=first)
+            alerts, note = orders.carry_out(model, command, envelope.progress, self.context, first=first)
             self._collect(alerts)
             self._note(note)
+            if model.finished_learning:
+                self._admit_next()
+        if commands:
+            self._deadline = self._next_deadline()
         if block is not None:
-            self._collect(model.apply(block, at, len(block), envelope.progress, self.context))
+            self._apply(model, block, at, len(block), envelope)
         self._reports += model.reports
         for note in (*model.notes, *model.kpis.take_notes()):
             self._note(note)
@@ -273,6 +284,25 @@ class MailboxPartition:
             self._admit_next()
         self._touch(name)
         return len(block) if block is not None else 0
+
+    def _apply(self, model: Model, block: Block, lo: int, hi: int, envelope: Envelope) -> None:
+        """Rows lo..hi of a block; a mute ends between the rows where its time comes."""
+        while lo < hi:
+            self._collect(orders.end_mutes(model, int(block.record_time[lo]), self.context))
+            to = lo + int(np.searchsorted(block.record_time[lo:hi], model.life.deadline, "left"))
+            self._collect(model.apply(block, lo, to, envelope.progress, self.context))
+            lo = to
+
+    def _end_mutes(self) -> None:
+        """End mutes by partition time: a model without events is told of too."""
+        for model in self.models.values():
+            if model.life.deadline <= self.position.time:
+                self._collect(orders.end_mutes(model, self.position.time, self.context))
+                self._touch(model.name)
+        self._deadline = self._next_deadline()
+
+    def _next_deadline(self) -> int:
+        return min((model.life.deadline for model in self.models.values()), default=NO_DEADLINE)
 
     def _model(self, name: str) -> Model | None:
         model = self.models.get(name)
@@ -302,8 +332,9 @@ class MailboxPartition:
         self._touch(model.name)
 
     def _collect(self, alerts: list[Alert]) -> None:
+        """Take alerts of models as they go out."""
         if alerts:
-            self._alerts += alerts
+            self._alerts += [self.models[alert.model].told(alert, self.context) for alert in alerts]
             self.urgent = True
 
     def _note(self, text: str) -> None:

@@ -19,7 +19,6 @@ from driftline.config import InputSettings, Settings
 from driftline.decide.kpi import of_labels
 from driftline.decide.outputs import Alert, ModelView
 from driftline.decide.partition import MailboxPartition
-from driftline.detect.performance import SIGNAL as PERFORMANCE
 from driftline.detect.reference import Reference, to_json
 from driftline.errors import BugError
 from driftline.ingest.columns import take_rows
@@ -149,14 +148,17 @@ class Replay:
 
     def promote(self, reference: Reference) -> None:
         """Put a baseline in force before the next row."""
-        body = b'{"type":"baseline.promote","baseline":%s}' % to_json(reference)
+        self.command(reference.model, b'{"type":"baseline.promote","baseline":%s}' % to_json(reference))
+
+    def command(self, model: str, body: bytes) -> list[Alert]:
+        """Carry out a command before the next row; returns the alerts that come of it."""
         commands = Source("commands", 0)
         last = self.partition.watermarks.get(commands, -1)
         progress = Progress(
             commands, TOPIC_ID, last, last + 1, last + 1, 0 if last >= 0 else ProgressFlag.START
         )
-        promoted = Command(reference.model, self._row * ROW_MS, 0, last + 1, body)
-        self._apply(Envelope("replay", (progress,), (), (promoted,)))
+        given = Command(model, self._row * ROW_MS, 0, last + 1, body)
+        return self._count(self._apply(Envelope("replay", (progress,), (), (given,))))
 
     def feed(self, lines: list[bytes]) -> list[Alert]:
         """Decode and apply the next rows of the file; returns the alerts in the order of their rows."""
@@ -197,7 +199,7 @@ class Replay:
 
     def _count(self, alerts: list[Alert]) -> list[Alert]:
         """The alerts in the order of their rows: an envelope holds one model after the other."""
-        alerts.sort(key=lambda alert: (alert.signal == PERFORMANCE or of_labels(alert), alert.row))
+        alerts.sort(key=lambda alert: (of_labels(alert), alert.row))
         self.summary.alerts.update(a.type.rpartition(".")[2] for a in alerts)
         return alerts
 

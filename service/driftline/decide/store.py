@@ -21,6 +21,7 @@ from driftline import __version__
 from driftline.config import DetectionSettings, ModelSettings
 from driftline.decide.episodes import Episodes
 from driftline.decide.labelled import FORMAT as LABELS_FORMAT
+from driftline.decide.lifecycle import Lifecycle, adopted, check_lifecycle
 from driftline.decide.model import Model
 from driftline.decide.outputs import StateRow, whole
 from driftline.detect import snapshot, upgrade
@@ -221,6 +222,7 @@ def _meta(model: Model) -> dict[str, Any]:
         "sources": [[s.topic, s.partition, n] for s, n in actor.source_rows.items()],
         "segments": _segment_count(actor),
         "episodes": model.episodes.to_json(),
+        "life": model.life.to_json(),
     }
 
 
@@ -267,10 +269,11 @@ def read_model(
         raise FatalError(ExitCode.CONFIG, f"model {name}: {error.message}", remedy=error.remedy) from error
     except (MessageError, KeyError, TypeError, ValueError, IndexError) as error:
         model = Model.new(name, settings, models, learn=True)
-        try:  # keep counting rows where the counts survived
+        try:  # keep counting rows, and mutes, where they survived
             meta = _read_meta(name, rows)
             model.actor.source_rows = _sources(meta)
             model.actor.rows, model.actor.last_time = meta.rows, meta.last_time
+            model.life.mutes = _read_life(name, rows, meta).mutes
         except (MessageError, KeyError, TypeError, ValueError, IndexError):
             pass
         return model, f"stored state set aside: {type(error).__name__}: {error}"
@@ -293,6 +296,7 @@ def _read_model(
     actor.dismissed, model.lost_states = meta.dismissed, meta.lost_states
     actor.rate_marks, actor.source_rows = meta.rate_marks, _sources(meta)
     model.episodes = meta.episodes
+    model.life = _read_life(name, rows, meta)
     if actor.phase in {Phase.WARMING, Phase.ACTIVE}:
         actor.detection, plugins = _read_detection(name, rows)
         model.attach_plugins(plugins)
@@ -357,6 +361,16 @@ def _read_meta(name: str, rows: Mapping[bytes, bytes]) -> Meta:
     if min(meta.rows, meta.dismissed, meta.lost_states, meta.segments) < 0 or meta.learning_rows < 1:
         raise MessageError("a count of the model is negative.")
     return meta
+
+
+def _read_life(name: str, rows: Mapping[bytes, bytes], meta: Meta) -> Lifecycle:
+    """What people said, and the incidents; state from before them has none, and its readers ignore them."""
+    header, _ = _decode(rows, name, "meta")
+    if "life" not in header:
+        return adopted(meta.episodes.open)
+    life = typed(Lifecycle, header["life"])
+    check_lifecycle(life)
+    return life
 
 
 def _sources(meta: Meta) -> dict[Source, int]:

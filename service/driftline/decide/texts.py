@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,24 @@ from driftline.records import F64
 
 TOP: int = 3  # categories named in a sentence
 SHAPE: str = "shape"  # what a window test watches, named like a channel
+SHORT: Final[Mapping[str, str]] = {  # a change in a few words, by channel and direction
+    "location up": "higher than usual",
+    "location down": "lower than usual",
+    "spread up": "varies more than usual",
+    "spread down": "varies less than usual",
+    "missing up": "missing more often",
+    "missing down": "missing less often",
+    "type": "of another type",
+    "range": "out of its range",
+    "unseen": "values never seen before",
+    "other": "more rare values",
+    "share up": "one value more often",
+    "share down": "one value less often",
+    "rank": "another mix of values",
+    SHAPE: "other values than usual",
+    "too-few": "fewer events than usual",
+    "too-many": "more events than usual",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +110,7 @@ def updated(spoken: Change, change: Change, reported: float, *, restated: bool) 
     before, now = reported - change.reference_mean, change.mean - change.reference_mean
     size = abs(now) / max(abs(before), 1e-9)
     if restated:
-        how = f"measured over a whole window, the change is {percent(size)} of what was first reported"
+        how = f"measured over more events, the change is {percent(size)} of what was first reported"
     elif before * now < 0.0:
         how = "it has turned round since the last report"
     elif size > 1.0:
@@ -105,21 +123,30 @@ def updated(spoken: Change, change: Change, reported: float, *, restated: bool) 
 def resolved(change: Change, lasted_ms: int) -> str:
     """The first line of a resolution."""
     where = f'{change.model}: "{change.signal}"'
-    now = ""
+    return f"{where} is back to what it was after {duration(lasted_ms)}{_home(change)}"
+
+
+def _home(change: Change) -> str:
+    """The value that came home, in its own units; "" where none says much."""
+    name, reference = change.channel, _reference(change)
+    found = {"missing": "missing", "type": "of another type", "range": "outside of the known range"}.get(name)
+    if name == "unseen":
+        found = "values never seen"
+    elif name.startswith("share["):
+        found = _value(name)
+    if found is not None:
+        return f": {found} in {percent(change.mean)} of events, {reference} {percent(change.reference_mean)}"
     if change.quantiles is not None and change.reference_quantiles is not None and not change.seasonal:
         median, was = (number(q[2]) for q in (change.quantiles, change.reference_quantiles))
-        now = f": median {median}, {_reference(change)} {was}"
-    elif change.top:
-        now = f": {_shares(change.top)}"
-    return f"{where} is back to what it was after {duration(lasted_ms)}{now}"
+        return f": median {median}, {reference} {was}"
+    return f": {_shares(change.top)}" if change.top else ""
 
 
-def suspected(change: Change, detector: str) -> str:
+def suspected(change: Change) -> str:
     """The first line of an opening by a detector of river."""
     return (
-        f'{change.model}: "{change.signal}" may have changed: {detector} alarmed on {change.channel} '
-        f"(its mean is {percent(change.mean)}, {percent(change.reference_mean)} {_reference(change)}); "
-        "the false-alarm budget does not cover it"
+        f'{change.model}: "{change.signal}" may have changed: a detector alarmed that the false-alarm budget '
+        "does not cover"
     )
 
 
@@ -136,9 +163,35 @@ def quiet(change: Change, detector: str, updates: int, lasted_ms: int) -> str:
     return f"{where}: no alarm of {detector} in {updates:,} values, and no other detector holds it open"
 
 
-def superseded(model: str, signal: str) -> str:
-    """The first line of a resolution because the baseline was replaced."""
-    return f'{model}: "{signal}" is measured against a new baseline; the former episode is closed'
+def subject(model: str, signal: str, channel: str, direction: str, since_when: str) -> str:
+    """An open episode in few words, where something else is to be said of it than what its data says."""
+    name = channel.partition("[")[0].removesuffix("-spread")
+    what = SHORT.get(f"{name} {direction}") or SHORT.get(name, "not as usual")
+    return f'{model}: "{signal}" ({what} since about {since_when})'
+
+
+SUPERSEDED: Final = "is compared with a new baseline from now on; what was open is closed"
+LEARNS_AGAIN: Final = "is learned again by request; what was open is closed"
+
+
+def closed(by: str, why: str) -> str:
+    """What is said of an episode that a person ended."""
+    return f"was closed by {by}: {why}; if it is still so, it opens again"
+
+
+def muted(until_ms: int, by: str, why: str) -> str:
+    """What is said of an open episode that is muted."""
+    return f"is still open, muted until {rfc3339(until_ms)[:16]}Z by {by}: {why}"
+
+
+def unmuted(how: str) -> str:
+    """What is said of an open episode whose mute ends; ``how`` it ended."""
+    return f"is still open, and no longer muted: {how}"
+
+
+def acknowledged(by: str, why: str) -> str:
+    """What is said of an open episode that somebody deals with."""
+    return f"is still open, and {by} deals with it: {why}"
 
 
 def state_lost(model: str) -> str:
@@ -173,13 +226,13 @@ def _what(change: Change) -> str:
         seen = f"spread {now} of the most possible, was {was} ({_bounds(change)})"
         return f"{more} {than}: {seen if change.seasonal else _ranges(change)}"
     if name == SHAPE:
-        return f"has another distribution {than}: {_most_changed(change.cells)} ({_psi(change)})"
+        return f"has other values {than}: {_most_changed(change.cells)}"
     if name == "range":
-        return (
-            f"is outside of the range {_reference(change)} in {now} of events, was {was} ({_bounds(change)})"
-        )
+        seen = _reference(change)
+        return f"is outside of the range seen {seen} in {now} of events, was {was} ({_bounds(change)})"
     if name == "type":
-        return f"is of another type in {now} of events, was {was} ({_bounds(change)})"
+        kind = "of another type" if change.reference_quantiles is None else "no number"
+        return f"is {kind} in {now} of events, was {was} ({_bounds(change)})"
     if name == "missing":
         return f"is missing in {now} of events, was {was} ({_bounds(change)})"
     if name == "unseen":
@@ -191,13 +244,14 @@ def _what(change: Change) -> str:
     if name == "other":
         return f"has rare values in {now} of events, was {was} ({_bounds(change)})"
     if name.startswith("share["):
-        value = name[6:-1].removeprefix("=")
-        return f"is {value} in {now} of events, was {was} ({_bounds(change)})"
+        return f"is {_value(name)} in {now} of events, was {was} ({_bounds(change)})"
     return f"has another mix of values {than}: {_shares(change.top)}, was {_shares(change.reference_top)}"
 
 
-def _psi(change: Change) -> str:
-    return f"PSI {number(change.mean)}, up to {number(change.tolerated[1])} tolerated"
+def _value(share: str) -> str:
+    """The value that a channel of a share counts."""
+    value = share[6:-1]
+    return value.removeprefix("=") if value.startswith("=") else f'"{value}"'
 
 
 def _most_changed(cells: Sequence[Sequence[Any]]) -> str:
@@ -205,12 +259,12 @@ def _most_changed(cells: Sequence[Sequence[Any]]) -> str:
     n, m = max(sum(c[1] for c in cells), 1), max(sum(c[2] for c in cells), 1)
     what, now, was = max(cells, key=lambda c: abs(c[1] / n - c[2] / m))
     if isinstance(what, list):
-        where = f"between {number(what[0])} and {number(what[1])}"
+        where = f"lie between {number(what[0])} and {number(what[1])}"
     elif isinstance(what, float):
-        where = f"equal to {number(what)}"
+        where = f"are {number(what)}"
     else:
-        where = "other values" if what is None else str(what)
-    return f"{where} in {percent(now / n)} of events, was {percent(was / m)}"
+        where = "are rarer ones" if what is None else f'are "{what}"'
+    return f"{percent(now / n)} of them {where}, was {percent(was / m)}"
 
 
 def _medians(change: Change) -> str:

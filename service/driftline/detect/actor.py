@@ -345,6 +345,16 @@ def restart_rings(d: Detection) -> None:
     d.recent_n[0] = 0
 
 
+def restart_signal(d: Detection, name: str) -> None:
+    """Let the detectors of a signal start from zero; this window says nothing of it any more."""
+    index = [s.signal for s in d.layout.signals].index(name)
+    first = int(d.layout.specs[index]["first_channel"])
+    channels = len(d.layout.signals[index].channels)
+    d.state[first : first + channels] = new_state(channels)
+    d.window.open[index] = d.window.home[index] = 0
+    d.window.tainted = sorted({*d.window.tainted, name})
+
+
 def new_detection(
     reference: Reference, plan: npt.NDArray[Any], *, warming: bool, run_length: float
 ) -> Detection:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
 from driftline.decide.texts import number, percent
-from driftline.publish.alerts import LINE_CHARS_MAX
+from driftline.publish.alerts import LINE_CHARS_MAX, message
 from driftline.publish.drawing import bar, table
 from driftline.publish.text import printable
 
@@ -28,8 +28,8 @@ ITEMS_MAX: Final = 20  # channels, detectors, categories
 
 def page_lines(data: Mapping[str, object], *, ascii_only: bool) -> Iterator[str]:
     """The page: what happened, reference against current, why it was decided, and where."""
-    yield printable(_text(data, "summary") or "an alert without a summary", LINE_CHARS_MAX)
-    yield ""
+    *said, _ = message(data)  # the last line says how to get here
+    yield from (*said, "")
     facts = [
         [
             "alert",

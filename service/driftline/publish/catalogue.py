@@ -116,9 +116,10 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "driftline_alert_active",
         "gauge",
         "1 while open",
-        ("model", "signal", "severity"),
+        ("model", "signal", "severity", "state"),
         "An episode of this signal is open: its live values no longer look like the reference. Absent when "
-        "none is.",
+        "none is. `state` is `firing`, `acknowledged` (somebody deals with it) or `muted`: page on "
+        '`{state="firing"}` only, as the shipped rules do.',
         "Read the alert (`driftline alerts tail --model MODEL --from-beginning`): it says what changed, "
         "since when and by "
         "how much. If the new values are right, promote a new baseline; if not, look at the data source.",
@@ -152,8 +153,8 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "gauge",
         "signals",
         ("severity",),
-        "Signals with an open episode, over all models of this worker; exact even when the series cap "
-        "hides some.",
+        "Signals with an open episode, muted and acknowledged ones included, over all models of this worker; "
+        "exact even when the series cap hides some.",
         "Many at once mostly mean one cause upstream: a changed source, unit, join or default.",
     ),
     Metric(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Literal
 
 from driftline.errors import OperatorError
-from driftline.publish.text import printable
-from driftline.records import COMMAND_BYTES_MAX, MODEL_ID_PATTERN, OutputRecord
+from driftline.publish.text import printable, rfc3339
+from driftline.records import COMMAND_BYTES_MAX, MODEL_ID_PATTERN, NOTE_CHARS_MAX, OutputRecord
 
-NOTE_CHARS_MAX: Final = 500  # of ``by`` and ``why``: a sentence for the audit trail, not a document
+AlertAction = Literal["mute", "unmute", "close", "ack"]
 
 
 def promote(model: str, baseline: Mapping[str, object], *, by: str, why: str) -> OutputRecord:
@@ -20,15 +20,45 @@ def promote(model: str, baseline: Mapping[str, object], *, by: str, why: str) ->
     Raises:
         OperatorError: the model id is not one, or the command is larger than a record may be.
     """
+    return _record("baseline.promote", model, {"baseline": dict(baseline)}, by=by, why=why)
+
+
+def reset(model: str, *, by: str, why: str) -> OutputRecord:
+    """The record that makes ``model`` learn its reference again from its next events.
+
+    Raises:
+        OperatorError: see ``promote``.
+    """
+    return _record("baseline.reset", model, {}, by=by, why=why)
+
+
+def on_alerts(
+    action: AlertAction, model: str, signal: str | None, *, by: str, why: str, until_ms: int | None = None
+) -> OutputRecord:
+    """The record of what somebody says of a model's alerts; ``until_ms`` (epoch) only of a mute.
+
+    Raises:
+        OperatorError: the model id is not one, or nobody or no reason is named.
+    """
+    for option, text in (("--by", by), ("--why", why)):
+        if not text.strip():
+            raise OperatorError(f"{option} is empty.", remedy="Say it: it stands in the alerts.")
+    body: dict[str, object] = {} if signal is None else {"signal": signal}
+    if until_ms is not None:
+        body["until"] = rfc3339(until_ms)
+    return _record(f"alert.{action}", model, body, by=by, why=why)
+
+
+def _record(kind: str, model: str, body: Mapping[str, object], *, by: str, why: str) -> OutputRecord:
     if re.fullmatch(MODEL_ID_PATTERN, model) is None:
         raise OperatorError(
             f"{printable(model)!r} is no model id.",
             remedy="Use 1-128 letters, digits and the characters _ . : -",
         )
     body = {
-        "type": "baseline.promote",
+        "type": kind,
         "model": model,
-        "baseline": dict(baseline),
+        **body,
         "by": printable(by, NOTE_CHARS_MAX),
         "why": printable(why, NOTE_CHARS_MAX),
     }

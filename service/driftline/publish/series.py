@@ -31,7 +31,7 @@ SignalKey = tuple[str, str]  # (model, signal)
 class Choice:
     """What to show; ``admitted`` is the memory for the next call: when each signal last earned its place."""
 
-    firing: tuple[tuple[str, str, str], ...]  # (model, signal, severity)
+    firing: tuple[tuple[str, str, str, str], ...]  # (model, signal, severity, state)
     models: tuple[ModelView, ...]
     signals: tuple[tuple[str, SignalView], ...]  # (model, view)
     admitted: Mapping[SignalKey, float]
@@ -65,11 +65,11 @@ def choose_series(
     """
     unique = {(v.model, s.name): (v.model, s) for v in views for s in v.signals}
     signals = sorted(unique.values(), key=_rank)
-    firing = [(m, s.name, s.severity) for m, s in signals if s.severity is not None]
+    firing = [(m, s.name, s.severity, s.standing) for m, s in signals if s.severity is not None]
     shown_firing = firing[:series_max]
     room = series_max - len(shown_firing)
 
-    alarmed = {model for model, _, _ in firing}
+    alarmed = {model for model, *_ in firing}
     ordered = sorted(views, key=lambda v: (v.model not in alarmed, v.model))
     shown_models = ordered[: room // SERIES_PER_MODEL]
     room -= SERIES_PER_MODEL * len(shown_models)

@@ -7,7 +7,9 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from typer.testing import CliRunner, Result
 import driftline.cli
 from driftline import cli
 from driftline.errors import BugError, ExitCode, FatalError, MessageError, OperatorError, OutsideError
+from driftline.records import OutputRecord
 
 FOLDER = Path(driftline.cli.__file__).parent
 HEAVY = {"aiokafka", "faust", "kafka", "numba", "numpy", "prometheus_client", "river", "scipy", "yaml"}
@@ -210,6 +213,76 @@ def test_without_a_broker_it_says_so(arguments: list[str], tmp_path: Path) -> No
     assert done.exit_code == 69
     assert "127.0.0.1:1" in done.stderr
     assert "kafka.bootstrap_servers" in done.stderr
+
+
+@pytest.fixture
+def commands_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, object]]:
+    """What would be written to the commands topic."""
+    found: list[dict[str, object]] = []
+
+    async def send(_: object, record: OutputRecord) -> tuple[str, int, int]:
+        found.append(json.loads(record.value))
+        return "driftline.commands", 0, len(found)
+
+    (tmp_path / "driftline.yaml").write_text("models: {credit-risk: }")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("driftline.publish.kafka.send_command", send)
+    return found
+
+
+def test_alerts_are_muted_acknowledged_and_closed(commands_sent: list[dict[str, object]]) -> None:
+    """Each is one command, by whom and why; a length of time becomes an end."""
+    said = ("-m", "credit-risk", "--by", "jane", "--why", "a migration", "-c", "driftline.yaml")
+    before = time.time()
+    for arguments in (
+        ["mute", "--for", "90m"], ["mute", "-s", "age", "--until", "2999-01-01T00:00:00+01:00"],
+        ["unmute"], ["ack"], ["close", "--signal", "age"],
+    ):  # fmt: skip
+        done = run("alerts", *arguments, *said)
+        assert done.exit_code == 0, done.stderr
+        assert "sent as command driftline.commands/0/" in done.stdout
+    assert [c["type"] for c in commands_sent] == [
+        "alert.mute", "alert.mute", "alert.unmute", "alert.ack", "alert.close"
+    ]  # fmt: skip
+    assert {(c["model"], c["by"], c["why"]) for c in commands_sent} == {
+        ("credit-risk", "jane", "a migration")
+    }
+    end = datetime.fromisoformat(str(commands_sent[0]["until"])).timestamp()
+    assert end - before == pytest.approx(5_400, abs=30)
+    assert [c.get("signal") for c in commands_sent] == [None, "age", None, None, "age"]
+    assert commands_sent[1]["until"] == "2998-12-31T23:00:00.000Z"
+
+
+def test_the_login_says_who(commands_sent: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless --by does."""
+    monkeypatch.setenv("USER", "joe")
+    assert run("alerts", "ack", "-m", "credit-risk", "--why", "x", "-c", "driftline.yaml").exit_code == 0
+    assert commands_sent[0]["by"] == "joe"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ack", "-m", "credit-rsk"], "Do you mean credit-risk?"),
+        (["ack", "-m", "fraud"], "It has credit-risk."),
+        (["mute"], "Give one of --until TIME and --for DURATION"),
+        (["mute", "--for", "1h", "--until", "2999-01-01T00:00:00Z"], "Give one of"),
+        (["mute", "--for", "soon"], "90m, 4h or 3d"),
+        (["mute", "--for", "0h"], "90m, 4h or 3d"),
+        (["mute", "--until", "18:00"], "no time with a zone"),
+        (["mute", "--until", "2001-01-01T00:00:00Z"], "is over"),
+        (["ack", "-m", "no model"], "is no model id"),
+    ],
+)
+def test_a_mistake_in_a_command_is_explained(
+    arguments: list[str], words: str, commands_sent: list[dict[str, object]]
+) -> None:
+    """Nothing is sent."""
+    said = ("-m", "credit-risk", "--by", "jane", "--why", "x", "-c", "driftline.yaml")
+    done = run("alerts", *arguments[:1], *said, *arguments[1:])
+    assert done.exit_code == 64
+    assert words in done.stderr
+    assert commands_sent == []
 
 
 # --- replay and baseline ----------------------------------------------------------------------------------

@@ -71,8 +71,8 @@ def test_an_alarm_opens_and_silence_resolves(rows: Block) -> None:
         Draft202012Validator(schema).validate(alert.data)
     assert told(whole) == [("opened", False), ("resolved", False), ("opened", False), ("updated", True)]
     first, end, _, confirmed = (a.data for a in whole)
-    assert "KSWIN alarmed on location" in str(first["summary"])
-    assert "budget does not cover it" in str(first["summary"])
+    assert "a detector alarmed that the false-alarm budget does not cover" in str(first["summary"])
+    assert "budget does not cover" in str(first["summary"])
     assert made.actor.detection is not None
     plan = made.actor.detection.plan[1]
     assert f"no alarm of KSWIN in {plan['window']:,} values" in str(end["summary"])

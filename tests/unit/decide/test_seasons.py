@@ -9,6 +9,7 @@ import pytest
 
 from driftline.config import DetectionSettings, ModelSettings
 from driftline.decide import store
+from driftline.decide.commands import carry_out
 from driftline.decide.model import Model
 from driftline.detect.actor import Phase
 from driftline.detect.reference import to_json
@@ -100,7 +101,7 @@ def test_a_promoted_baseline_without_the_season_is_told() -> None:
     model = new()
     reference = file_reference({"x": np.random.default_rng(1).normal(size=2_000)})
     body = json.dumps({"type": "baseline.promote", "baseline": json.loads(to_json(reference))}).encode()
-    _, note = model.command(Command("m", 0, 0, 5, body), PROGRESS, CONTEXT)
+    _, note = carry_out(model, Command("m", 0, 0, 5, body), PROGRESS, CONTEXT)
     assert "is in force" in note
     assert len(model.notes) == 1
     assert model.notes[0].startswith('model m: "x": its baseline has no season, daily is configured; it is')

@@ -38,7 +38,7 @@ LOWER = HIGHER.replace("higher", "lower").replace("up to 51.4", "down to 48.6")
             0.545,
             True,
             HIGHER % "54.5 %",
-            "measured over a whole window, the change is 69.2 % of what was first reported",
+            "measured over more events, the change is 69.2 % of what was first reported",
         ),
         (0.7, False, HIGHER % "70 %", "it has grown to 3.1 times what was last reported"),
         (0.53, False, HIGHER % "53 %", "it has shrunk to 46.2 % of what was last reported"),

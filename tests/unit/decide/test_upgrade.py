@@ -21,6 +21,10 @@ from harness import golden
 
 STORED = sorted(golden.STATES.glob("v*/state.bin"), key=lambda path: int(path.parent.name[1:]))
 
+# Entries of a header that came under a version already stored: what lacks them is read, and its readers
+# ignore them. The tests below go on from golden state that has none of them.
+ADDED = {"life"}
+
 
 def shown(alerts: list[Alert]) -> list[tuple[str, str]]:
     """Alerts to the last digit."""
@@ -78,7 +82,12 @@ def _outline(rows: dict[bytes, bytes]) -> dict[str, Any]:
         elif "+" not in kind:
             header, arrays = snapshot.decode(whole(rows, key), kind, upgrade.layouts)
             shapes = {name: (str(array.dtype), array.ndim) for name, array in arrays.items()}
-            found[key.decode()] = (sorted(header), header["v"], header.get("state_version"), shapes)
+            found[key.decode()] = (
+                sorted(header.keys() - ADDED),
+                header["v"],
+                header.get("state_version"),
+                shapes,
+            )
     return found
 
 

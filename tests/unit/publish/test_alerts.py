@@ -8,7 +8,7 @@ import pytest
 
 from driftline.decide.outputs import Alert
 from driftline.errors import BugError
-from driftline.publish.alerts import describe, encode
+from driftline.publish.alerts import describe, encode, message
 
 
 def alert(signal: str = "age", **data: Any) -> Alert:
@@ -99,3 +99,33 @@ def test_alert_value_round_trips() -> None:
     """The value is the data and nothing else."""
     data: dict[str, Any] = {"id": "id-1", "evidence": [{"statistic": 1.5}]}
     assert json.loads(encode(alert(**data)).value) == data
+
+
+def test_what_people_said_stands_at_the_end_of_the_line() -> None:
+    """Muted until when and by whom, acknowledged, back, and the incident of several signals."""
+    line = describe(
+        {
+            "summary": "s", "signal": "a", "muted": True, "reopened": True, "incident": "0a1b2c3d-1",
+            "mute": {"until": "2026-11-25T18:00:00.000Z", "by": "jane\x1b"}, "acknowledged": {"by": "joe"},
+            "incident_signals": [{"signal": "a"}, {"signal": "b"}], "incident_open": 2,
+        }
+    )  # fmt: skip
+    assert line.endswith(
+        "s  [muted until 2026-11-25T18:00:00.000Z by jane\\x1b]  [acknowledged by joe]  "
+        "[back within the cooldown]  [incident 0a1b2c3d]"
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"mute": [], "incident_signals": 3, "how_sure": 1},
+        {"incident_signals": [[], {"signal": "\u202e"}]},
+    ],
+)
+def test_a_message_takes_anything(data: dict[str, object]) -> None:
+    """From a first line to where to look; whatever comes from a topic stays text."""
+    first, *_, last = message(data)
+    assert (first, last) == ("?: ?", "  look at        driftline alerts show ?")
+    assert all(line.isprintable() for line in message(data))

@@ -187,7 +187,13 @@ def test_views_become_series() -> None:
         ],
     )
     found = samples(metrics)
-    assert found["driftline_alert_active", (("model", "m"), ("severity", "warning"), ("signal", "age"))] == 1
+    assert (
+        found[
+            "driftline_alert_active",
+            (("model", "m"), ("severity", "warning"), ("signal", "age"), ("state", "firing")),
+        ]
+        == 1
+    )
     assert found["driftline_signals_firing", (("severity", "warning"),)] == 1
     assert found["driftline_signals_firing", (("severity", "critical"),)] == 0
     assert found["driftline_models", (("state", "active"),)] == 1
@@ -211,8 +217,25 @@ def test_hostile_signal_names_stay_one_label_value(name: str) -> None:
     metrics = Metrics()
     metrics.update_models(0, [model("m", SignalView(name, "feature", "critical", 1.0, 0.0))])
     found = samples(metrics)
-    assert found["driftline_alert_active", (("model", "m"), ("severity", "critical"), ("signal", name))] == 1
+    assert (
+        found[
+            "driftline_alert_active",
+            (("model", "m"), ("severity", "critical"), ("signal", name), ("state", "firing")),
+        ]
+        == 1
+    )
     assert not any(series == "evil" for series, _ in found)
+
+
+def test_what_is_muted_has_a_state_of_its_own() -> None:
+    """One series, that a rule on ``state="firing"`` does not see; it still counts as open."""
+    metrics = Metrics()
+    muted = SignalView("age", "feature", "warning", 1.0, 0.0, standing="muted")
+    metrics.update_models(0, [model("m", muted)])
+    found = samples(metrics)
+    states = [dict(labels)["state"] for name, labels in found if name == "driftline_alert_active"]
+    assert states == ["muted"]
+    assert found["driftline_signals_firing", (("severity", "warning"),)] == 1
 
 
 def test_updates_replace_and_gone_models_go() -> None:
@@ -220,9 +243,10 @@ def test_updates_replace_and_gone_models_go() -> None:
     clock = Clock()
     metrics = Metrics(clock=clock)
     metrics.update_models(0, [model("a", SignalView("s", "feature", "info", 1.0, 0.0)), model("b")])
-    assert ("driftline_alert_active", (("model", "a"), ("severity", "info"), ("signal", "s"))) in samples(
-        metrics
-    )
+    assert (
+        "driftline_alert_active",
+        (("model", "a"), ("severity", "info"), ("signal", "s"), ("state", "firing")),
+    ) in samples(metrics)
     metrics.update_models(0, [model("a", SignalView("s", "feature", None, 0.0, 0.0))], gone=["b"])
     clock.now = 1.0
     found = samples(metrics)

@@ -83,3 +83,28 @@ def test_promote_refuses_what_is_not_json() -> None:
     """NaN is no JSON."""
     with pytest.raises(OperatorError, match="plain JSON"):
         commands.promote("m", {"x": float("nan")}, by="", why="")
+
+
+@pytest.mark.parametrize("action", ["mute", "unmute", "close", "ack"])
+@pytest.mark.parametrize("signal", [None, "age"])
+def test_commands_on_alerts(action: commands.AlertAction, signal: str | None) -> None:
+    """Keyed by the model; a hostile reason is escaped, because it will stand in alerts."""
+    end = 1_795_629_600_000 if action == "mute" else None
+    record = commands.on_alerts(action, "m", signal, by="jane", why="\x1b[2Jx", until_ms=end)
+    body = json.loads(record.value)
+    assert record.key == b"m"
+    assert (body["type"], body.get("signal"), body["why"]) == (f"alert.{action}", signal, "\\x1b[2Jx")
+    assert body.get("until") == ("2026-11-25T18:00:00.000Z" if end else None)
+
+
+@pytest.mark.parametrize(("by", "why"), [("", "x"), ("jane", " ")])
+def test_commands_on_alerts_need_a_name_and_a_reason(by: str, why: str) -> None:
+    """An alert muted by nobody for nothing helps nobody."""
+    with pytest.raises(OperatorError, match="is empty"):
+        commands.on_alerts("ack", "m", None, by=by, why=why)
+
+
+def test_reset_command() -> None:
+    """The model learns again."""
+    body = json.loads(commands.reset("m", by="jane", why="new population").value)
+    assert body == {"type": "baseline.reset", "model": "m", "by": "jane", "why": "new population"}

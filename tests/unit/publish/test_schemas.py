@@ -64,9 +64,17 @@ def test_encoded_rejects_fit(code: RejectCode, payload: bytes | None) -> None:
 
 
 def test_encoded_commands_fit() -> None:
-    """What commands.promote writes is what the schema promises."""
-    record = commands.promote("m", {"format": 1, "signals": []}, by="a\x00" * 900, why="")
-    validator("command").validate(json.loads(record.value))
+    """What ``commands`` writes is what the schema promises."""
+    by, why = "a\x00" * 900, "\U000e0001" * 600
+    for record in (
+        commands.promote("m", {"format": 1, "signals": []}, by="a\x00" * 900, why=""),
+        commands.reset("m", by=by, why=why),
+        commands.on_alerts("mute", "m", "age", until_ms=0, by=by, why=why),
+        commands.on_alerts("unmute", "m", None, by=by, why=why),
+        commands.on_alerts("ack", "m", None, by=by, why=why),
+        commands.on_alerts("close", "m", "age", by=by, why=why),
+    ):
+        validator("command").validate(json.loads(record.value))
 
 
 def closed(schema: Any) -> Any:

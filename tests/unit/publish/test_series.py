@@ -97,7 +97,7 @@ def test_worst_first() -> None:
     )
     choice = choose_series([view], {}, 0.0, series_max=100, signals_per_model_max=100)
     assert names(choice) == ["c", "w", "i", "big", "small", "nan"]
-    assert [s for _, s, _ in choice.firing] == ["c", "w", "i"]
+    assert [s for _, s, *_ in choice.firing] == ["c", "w", "i"]
 
 
 def test_a_signal_once_shown_stays_for_an_hour() -> None:

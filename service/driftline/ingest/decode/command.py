@@ -13,7 +13,9 @@ from typing import Final
 from driftline.ingest.decode.slow import Refused, parse_object
 from driftline.records import COMMAND_BYTES_MAX, MODEL_ID_PATTERN, Command, Reject, RejectCode, Source
 
-COMMAND_TYPES: Final = frozenset({"baseline.promote"})
+COMMAND_TYPES: Final = frozenset(
+    {"baseline.promote", "baseline.reset", "alert.mute", "alert.unmute", "alert.close", "alert.ack"}
+)
 _MODEL_ID: Final = re.compile(MODEL_ID_PATTERN)
 
 
