@@ -10,6 +10,7 @@ import pytest
 
 from driftline.clients import client_options
 from driftline.config import KafkaSettings
+from driftline.stream.worker import credentials
 
 
 def options(file: Path) -> dict[str, Any]:
@@ -49,3 +50,15 @@ def test_options_in_print_hide_the_password(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("s3cret")
     assert "s3cret" not in repr(options(file))
+
+
+def test_faust_keeps_the_password_that_follows_its_file(tmp_path: Path) -> None:
+    """Stage 2 logs in through Faust, which must hand the same object on."""
+    file = tmp_path / "password"
+    file.write_text("first")
+    found = credentials(
+        KafkaSettings(security_protocol="SASL_PLAINTEXT", sasl_username="me", sasl_password_file=file)
+    )
+    file.write_text("second")
+    assert found.password.encode() == b"second"
+    assert "first" not in repr(found)
