@@ -40,8 +40,8 @@ def deeds(settings: Settings, records: bytes) -> list[Deed]:
     found.append(Deed("topic", own, "Create", f"create {own}", lambda w: w.create(own)))
     for topic in names:
         found += _of_topic(topic, records)
-    for role in ("ingest", "detect", "notify"):
-        found += _of_group(f"{settings.group}-{role}", inputs[0])
+    for group in (group for role in acls.ROLES for group in acls.groups(settings, role)):
+        found += _of_group(group, inputs[0])
     for partition in range(settings.topics.mailbox_partitions):
         name = settings.transactional_id(partition)
         found.append(Deed("transactional-id", name, "Write", f"fence {name}", lambda w, n=name: w.fence(n)))  # type: ignore[misc]

@@ -82,6 +82,7 @@ class Product:
             models={MODEL: {}},
             detection={"learning_rows": LEARNING_ROWS},
             checkpoint={"interval_seconds": 0.5},
+            notify={"targets": {"hook": {"kind": "webhook", "url": "http://127.0.0.1:9"}}},
             http={
                 "tls_certfile": str(self.pair.cert), "tls_keyfile": str(self.pair.key),
                 "token_file": str(self._token_file),

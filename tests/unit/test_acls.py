@@ -20,7 +20,9 @@ SETTINGS = Settings(
     topics=TopicSettings(prefix="p", mailbox_partitions=2),
     kafka=KafkaSettings(bootstrap_servers="b:9093", security_protocol="SSL"),
     group="g",
-    notify=NotifySettings.model_validate({"targets": {"hook": {"kind": "webhook", "url": "http://127.0.0.1:1"}}}),
+    notify=NotifySettings.model_validate(
+        {"targets": {"hook": {"kind": "webhook", "url": "http://127.0.0.1:1"}}}
+    ),
 )
 WRITERS = {
     "p.mailbox": {"ingest"},
@@ -116,6 +118,6 @@ def test_the_command_prints_both_forms(tmp_path: Path) -> None:
     assert "# operator: " in lines.stdout
     assert "# notify: " not in lines.stdout  # there is no target
     rows = CliRunner().invoke(app, ["topics", "acls", "-c", str(file), "--json"]).stdout.splitlines()
-    assert {"role": "detect", "kind": "group", "name": "driftline-detect", "operations": ["Read"]} in map(        json.loads, rows
-    )
+    row = {"role": "detect", "kind": "group", "name": "driftline-detect", "operations": ["Read"]}
+    assert row in map(json.loads, rows)
     assert CliRunner().invoke(app, ["topics", "acls", "-c", str(file), "--check", "x"]).exit_code != 0
