@@ -225,7 +225,7 @@ def problems(objects: list[Manifest], values: Values) -> Iterator[str]:
 def probes(item: Manifest) -> list[Any]:
     """The probes of a deployment's container."""
     container = item["spec"]["template"]["spec"]["containers"][0]
-    return [container[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness")]
+    return [probe for name, probe in container.items() if name.endswith("Probe")]
 
 
 def pod_problems(item: Manifest, named: dict[tuple[str, str], Manifest]) -> Iterator[str]:

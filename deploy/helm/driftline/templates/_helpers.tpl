@@ -34,6 +34,29 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if eq .Values.mode "split" }}{"ingest": "ingest", "detect": "detect"}{{ else }}{"combined": "ingest,detect"}{{ end }}
 {{- end }}
 
+{{/* How probes speak to the pods. */}}
+{{- define "driftline.scheme" -}}
+{{ ternary "HTTPS" "HTTP" (ne .Values.secrets.http.name "") }}
+{{- end }}
+
+{{/* How a PodMonitor reads /metrics. */}}
+{{- define "driftline.metricsEndpoint" -}}
+- port: http
+  path: /metrics
+  interval: {{ .Values.podMonitor.interval }}
+  {{- with .Values.secrets.http }}
+  {{- if .name }}
+  scheme: https
+  authorization:
+    credentials: {name: {{ .name }}, key: {{ .token }}}
+  tlsConfig:
+    ca:
+      secret: {name: {{ .name }}, key: {{ $.Values.podMonitor.caKey }}}
+    serverName: {{ $.Values.podMonitor.serverName | default (include "driftline.fullname" $) }}
+  {{- end }}
+  {{- end }}
+{{- end }}
+
 {{/* What every pod has in common: no rights, nothing writable but /tmp. */}}
 {{- define "driftline.podSecurity" -}}
 automountServiceAccountToken: false
