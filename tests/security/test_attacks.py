@@ -10,6 +10,8 @@ import pytest
 from security.run import Run
 
 
+# aiokafka leaves the sockets of logins that were refused to the garbage collector, which says so.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.kafka
 def test_nothing_is_let_in(tmp_path: Path) -> None:
     """A shut broker, the product on it, and every attack; then an open broker, which lets all of them in."""
