@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint types imports bench bench-peers quality sim mutants chaos recovery overload soak \
-	fuzz docs docs-pages golden dashboards dashboards-test deploy-test image-steps lock clean
+	fuzz docs docs-pages golden security-test audit dashboards dashboards-test deploy-test image-steps lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -80,9 +80,17 @@ dashboards: setup ## write deploy/grafana/dashboards from tools/dashboards
 dashboards-test: setup ## every panel and rule against a real Prometheus, worker and Kafka; needs: apt install prometheus
 	$(BIN)/python tests/deploy/live.py $(ARGS)
 
+security-test: setup ## the product on a Kafka with TLS, SASL and ACLs, and every attack we know: let in 0; needs openssl
+	$(BIN)/python tests/security/run.py $(ARGS)
+
 deploy-test: setup ## lint, render and validate Dockerfile, compose file and Helm chart with their own tools
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group deploy
 	$(BIN)/python tests/deploy/tools.py $(ARGS)
+
+audit: setup ## known vulnerabilities of the locked dependencies, and build/sbom.json (CycloneDX); asks PyPI
+	mkdir -p build
+	$(BIN)/uv tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements/run.txt -o build/sbom.json
+	$(BIN)/uv tool run pip-audit==2.10.1 --strict --require-hashes --disable-pip -r requirements/run.txt
 
 image-steps: setup ## run the steps of the Dockerfile without Docker, in a clean folder (about three minutes)
 	$(BIN)/python tests/deploy/dockerfile_steps.py $(ARGS)

@@ -27,6 +27,8 @@ if [ -n "${missing[*]-}" ] && [ -z "${KAFKA:-}" ] && ! docker info >/dev/null 2>
     echo "setup: the tests that need a broker will fail; the demo runs without one." >&2
 fi
 
+command -v openssl >/dev/null || echo "setup: tests of TLS need openssl: apt install openssl" >&2
+
 stamp="$version $(cat requirements/dev.txt pyproject.toml tools/setup.sh | sha256sum | cut -d ' ' -f 1) $PWD"
 [ "$(cat .venv/.stamp 2>/dev/null)" = "$stamp" ] && exit 0
 

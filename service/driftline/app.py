@@ -16,10 +16,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, Final, NoReturn, Protocol
 
-from driftline import kernelcache, topics
+from driftline import acls, kernelcache, topics
 from driftline.clients import Clients
 from driftline.config import Settings
 from driftline.errors import DriftlineError, ExitCode, FatalError, OperatorError, OutsideError
@@ -158,10 +158,9 @@ class Service:
         if stop.is_set():
             _flush()
             os._exit(0)  # nothing was begun, and the compiler's thread cannot be told to end
-        inputs = [item.topic for item in self._settings.inputs]
-        if not await wait_for_topics(self._settings, topics.plan(self._settings), inputs, stop):
+        if not await wait_for_topics(self._settings, stop, self._roles):
             return False
-        ids = await asyncio.to_thread(topic_identities, self._settings)
+        ids = await asyncio.to_thread(topic_identities, self._settings, self._roles)
         self._stages = build_stages(self._settings, self._roles, ids, self._metrics)
         self._started = True
         return True
@@ -235,28 +234,36 @@ def raw_topics(settings: Settings) -> list[str]:
     return [*(item.topic for item in settings.inputs), settings.topics.name("commands")]
 
 
-def topic_identities(settings: Settings) -> dict[str, tuple[str, int]]:
-    """Id and partition count of the mailbox and of every raw topic.
+def topic_identities(settings: Settings, roles: frozenset[str] = ROLES) -> dict[str, tuple[str, int]]:
+    """Id and partition count of the mailbox and, for stage 1, of every raw topic.
 
     Raises:
+        OperatorError: the user may not see one.
         OutsideError: no broker answers.
     """
-    names = [settings.topics.name("mailbox"), *raw_topics(settings)]
+    names = [settings.topics.name("mailbox"), *(raw_topics(settings) if "ingest" in roles else ())]
     return topics.topic_ids(topics.admin_config(settings.kafka), names)
 
 
-async def wait_for_topics(
-    settings: Settings, specs: Sequence[topics.TopicSpec], inputs: Sequence[str], stop: asyncio.Event
-) -> bool:
-    """Wait for the brokers and check the topics; False when stopped meanwhile.
+async def wait_for_topics(settings: Settings, stop: asyncio.Event, roles: frozenset[str] = ROLES) -> bool:
+    """Wait for the brokers and check the topics of these roles; False when stopped meanwhile.
+
+    Only theirs: a worker's user need not even see the others.
 
     Raises:
-        OperatorError: a topic is missing or wrong; names the command that mends it.
+        OperatorError: a topic is missing, wrong or forbidden; names the command that mends it.
     """
     config = topics.admin_config(settings.kafka)
+    names = frozenset[str]().union(*(acls.own_topics(settings, role) for role in roles))
+    specs = [spec for spec in topics.plan(settings) if spec.name in names]
+    inputs = [item.topic for item in settings.inputs] if "ingest" in roles else []
     while not stop.is_set():
         try:
             problems = await asyncio.to_thread(topics.check, config, specs, inputs)
+            if not problems and settings.kafka.security_protocol != "PLAINTEXT":
+                differences = await asyncio.to_thread(acls.compare, settings, roles, config)
+                for found in differences:
+                    log.warning("rights: %s", acls.sentence(found))
         except OutsideError as error:
             log.warning("waiting for Kafka at %s: %s", settings.kafka.bootstrap_servers, error.message)
             await until_stopped(stop, asyncio.sleep(KAFKA_POLL_SECONDS))

@@ -2,16 +2,20 @@
 
 Owns: how ``KafkaSettings`` become arguments of aiokafka's clients, and making them (``Clients``): whoever
 needs a client is given a ``Clients``, so that the simulation in ``tests/simulation`` can give another one.
-Must not know topics or groups.
+Certificates and the password's file are read again for each new connection. Must not know topics or groups.
 """
 
 from __future__ import annotations
 
+import logging
 import ssl
-from typing import Any, Final
+from typing import Any, Final, Self
 
+from driftline import tls
 from driftline.config import KafkaSettings
 from driftline.errors import OperatorError
+
+log = logging.getLogger(__name__)
 
 # An envelope has up to 4 MiB before compression, and aiokafka measures a request before compressing it.
 REQUEST_BYTES_MAX: Final = 8 << 20
@@ -33,10 +37,17 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
     """
     if kafka.security_protocol not in {"SSL", "SASL_SSL"}:
         return None
+    files = [file for file in (kafka.ssl_cafile, kafka.ssl_certfile, kafka.ssl_keyfile) if file is not None]
+    return tls.FollowingContext(lambda: _context(kafka), files)
+
+
+def _context(kafka: KafkaSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=str(kafka.ssl_cafile) if kafka.ssl_cafile else None)
+        context.minimum_version = tls.VERSION_MIN
         if kafka.ssl_certfile is not None:
-            password = kafka.ssl_password.get_secret_value() if kafka.ssl_password else None
+            # Without one OpenSSL would ask at the terminal.
+            password = kafka.ssl_password.get_secret_value() if kafka.ssl_password else ""
             context.load_cert_chain(str(kafka.ssl_certfile), str(kafka.ssl_keyfile), password)
     except (OSError, ssl.SSLError) as error:
         raise OperatorError(
@@ -44,6 +55,34 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
             remedy="Check that the files exist, are PEM and belong together, and that ssl_password fits.",
         ) from error
     return context
+
+
+class _Password(str):
+    """The SASL password of now, for clients that keep a string for life and encode it for each connection.
+
+    Both Kafka clients call ``encode`` in SCRAM. PLAIN joins the string itself, so there only a new client
+    sees a new password.
+    """
+
+    __slots__ = ("_kafka",)
+    _kafka: KafkaSettings
+
+    def __new__(cls, kafka: KafkaSettings) -> Self:
+        """The password of now, for whoever asks by other means than ``encode``."""
+        self = super().__new__(cls, kafka.password() or "")
+        self._kafka = kafka
+        return self
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        """The password as its file has it now; the first one while the file cannot be read."""
+        try:
+            return (self._kafka.password() or "").encode(encoding, errors)
+        except OperatorError as error:
+            log.warning("the first password is used again", extra={"error": error.message})
+            return super().encode(encoding, errors)
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 def client_options(kafka: KafkaSettings) -> dict[str, Any]:
@@ -66,7 +105,7 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
             )
         options["sasl_mechanism"] = kafka.sasl_mechanism
         options["sasl_plain_username"] = kafka.sasl_username
-        options["sasl_plain_password"] = kafka.password()
+        options["sasl_plain_password"] = _Password(kafka)
     return options
 
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from driftline import topics
 from driftline.app import die, failures_end_it, stop_signals, wait_for_topics
 from driftline.clients import Clients
 from driftline.config import Settings
@@ -119,9 +118,7 @@ async def _run(settings: Settings, ways: Mapping[str, Channel]) -> int:
         server = http.start(settings.http, metrics, lambda: watchdog.alive, ready)
         log.info("started", extra={"targets": ",".join(ways), "http_port": server.port, "pid": os.getpid()})
         try:
-            own = {settings.topics.name("alerts"), settings.topics.name("notified")}
-            specs = [spec for spec in topics.plan(settings) if spec.name in own]
-            if await wait_for_topics(settings, specs, (), stop):
+            if await wait_for_topics(settings, stop, frozenset({"notify"})):
                 await _tell(settings, ways, metrics, couriers, stop)
             return 0
         finally:

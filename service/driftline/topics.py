@@ -16,11 +16,11 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from kafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
 from driftline.clients import client_options
 from driftline.config import KafkaSettings, Settings
-from driftline.errors import OutsideError
+from driftline.errors import OperatorError, OutsideError
 from driftline.records import COMMAND_BYTES_MAX, ENVELOPE_BYTES_MAX, RECORD_BYTES_MAX
 
 HOUR_MS: Final = 3_600_000
@@ -41,6 +41,18 @@ CHECKED: Final = (
 AT_LEAST: Final = frozenset(
     {"retention.ms", "max.message.bytes", "min.insync.replicas"}
 )  # more is no problem
+
+# Operations on topics: the client's names, and those that Kafka's tools print.
+OPERATIONS: Final[Mapping[str, str]] = {
+    "READ": "Read",
+    "WRITE": "Write",
+    "CREATE": "Create",
+    "DELETE": "Delete",
+    "ALTER": "Alter",
+    "DESCRIBE": "Describe",
+    "DESCRIBE_CONFIGS": "DescribeConfigs",
+    "ALTER_CONFIGS": "AlterConfigs",
+}
 
 AdminConfig = Mapping[str, Any]
 
@@ -220,6 +232,7 @@ def check(config: AdminConfig, specs: Sequence[TopicSpec], inputs: Iterable[str]
         inputs: raw topics that have to be there, in whatever shape.
 
     Raises:
+        OperatorError: the user may not see a topic.
         OutsideError: no broker answers, or it refuses to describe the topics.
     """
     problems: list[Problem] = []
@@ -297,10 +310,32 @@ def topic_ids(config: AdminConfig, names: Sequence[str]) -> dict[str, tuple[str,
     return result
 
 
+def allowed_operations(config: AdminConfig, names: Sequence[str]) -> dict[str, frozenset[str]]:
+    """What the broker lets this user do on each topic, by Kafka's names of operations (KIP-430).
+
+    Topics that are missing are left out. Without an authorizer every operation is there.
+
+    Raises:
+        OutsideError: no broker answers.
+    """
+    with admin(config) as client:
+        found = client.describe_topics(list(names))
+    return {
+        item["name"]: frozenset(OPERATIONS[n] for n in item["authorized_operations"] or () if n in OPERATIONS)
+        for item in found
+        if item["error_code"] in {0, TopicAuthorizationFailedError.errno}
+    }
+
+
 def _describe(client: Any, names: Sequence[str]) -> dict[str, Any]:
     found = client.describe_topics(list(names)) if names else []
     missing = 3  # UNKNOWN_TOPIC_OR_PARTITION
     for item in found:
+        if item["error_code"] == TopicAuthorizationFailedError.errno:
+            raise OperatorError(
+                f"Kafka does not let this user see topic {item['name']}.",
+                remedy="`driftline topics acls` prints the rights that each role needs.",
+            )
         if item["error_code"] not in {0, missing}:
             raise OutsideError(
                 f"Kafka does not describe topic {item['name']}: {for_code(item['error_code']).__name__}."

@@ -67,6 +67,7 @@ SWITCHES: Final[tuple[tuple[Values, ...], ...]] = (
             }
         },
     ),
+    ({}, {"secrets": {"http": {"name": "metrics"}}}),
 )
 REFUSED: Final[dict[str, Values]] = {
     "an unknown key": {"replicas": 3},
@@ -79,6 +80,7 @@ REFUSED: Final[dict[str, Values]] = {
     "a signing secret in the ConfigMap": {"config": {"notify": {"targets": {"a": {"secret": "x"}}}}},
     "a Slack URL in the ConfigMap": {"config": {"notify": {"targets": {"a": {"kind": "slack", "url": "x"}}}}},
     "notifications that may reach nothing": {"notify": {"egressPorts": []}},
+    "a certificate for /metrics without a token": {"secrets": {"http": {"name": "metrics", "token": ""}}},
     "no input": {"config": {"inputs": []}},
 }
 
@@ -204,6 +206,12 @@ def problems(objects: list[Manifest], values: Values) -> Iterator[str]:
             selector = spec.get("selector", spec.get("podSelector"))["matchLabels"]
             if not any(selector.items() <= one.items() for one in labels):
                 yield f"{kind} selects no pod"
+    secured = bool(values.get("secrets", {}).get("http"))
+    schemes = {probe["httpGet"]["scheme"] for item in deployments for probe in probes(item)}
+    monitors = [item for item in objects if item["kind"] == "PodMonitor"]
+    schemes |= {item["spec"]["podMetricsEndpoints"][0].get("scheme", "http").upper() for item in monitors}
+    if schemes != {"HTTPS" if secured else "HTTP"}:
+        yield f"probes or PodMonitor speak {schemes}"
     for item in (item for item in objects if item["kind"] == "ScaledObject"):
         if ("Deployment", item["spec"]["scaleTargetRef"]["name"]) not in named or not item["spec"][
             "triggers"
@@ -212,6 +220,12 @@ def problems(objects: list[Manifest], values: Values) -> Iterator[str]:
     for item in (item for item in objects if item["kind"] == "PrometheusRule"):
         if item["spec"]["groups"] != shipped_groups():
             yield "PrometheusRule differs from deploy/prometheus"
+
+
+def probes(item: Manifest) -> list[Any]:
+    """The probes of a deployment's container."""
+    container = item["spec"]["template"]["spec"]["containers"][0]
+    return [probe for name, probe in container.items() if name.endswith("Probe")]
 
 
 def pod_problems(item: Manifest, named: dict[tuple[str, str], Manifest]) -> Iterator[str]:

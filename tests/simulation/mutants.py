@@ -101,7 +101,7 @@ def begin_a_new_chain_after_a_restart(patch: Patch) -> None:
 
 def do_not_fence(patch: Patch) -> None:
     """The transactional id belongs to the mailbox partition: its next owner fences the former one."""
-    patch.text(Committer, "__init__", ('-{partition}",', '-{partition}-{clients.process.name}",'))
+    patch.text(Committer, "__init__", ("id(partition),", "id(partition) + clients.process.name,"))
 
 
 def restore_before_the_fence(patch: Patch) -> None:

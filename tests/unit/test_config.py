@@ -259,7 +259,7 @@ def test_revision_depends_on_decisions_only(load: Load) -> None:
     a = load("models: {a: , b: {learning_rows: 600}}").revision()
     assert (
         load(
-            "models: {b: {learning_rows: 600}, a: }\nhttp: {port: 1}\nkafka: {bootstrap_servers: 'x:1'}"
+            "models: {b: {learning_rows: 600}, a: }\nhttp: {port: 1}\nkafka: {bootstrap_servers: '[::1]:1'}"
         ).revision()
         == a
     )
@@ -272,7 +272,7 @@ def test_warnings(load: Load) -> None:
     assert load(MODELS).warnings() == []
     assert load(MODELS + "kafka: {bootstrap_servers: '[::1]:9092,localhost:1'}").warnings() == []
     text = (
-        "kafka: {bootstrap_servers: 'k:1', security_protocol: SASL_PLAINTEXT,\n"
+        "kafka: {bootstrap_servers: 'k:1', security_protocol: SASL_PLAINTEXT, insecure: true,\n"
         "  sasl_username: u, sasl_password: p}\n"
         "http: {host: 0.0.0.0, insecure_bind: true}\ningest: {reject_payload: true, accept_gap: true}"
     )
@@ -281,6 +281,42 @@ def test_warnings(load: Load) -> None:
         "kafka.security_protocol", "http.host", "ingest.reject_payload", "ingest.accept_gap",
     ]  # fmt: skip
     assert "and the password" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("kafka: {bootstrap_servers: 'k:1'}", False),
+        ("kafka: {bootstrap_servers: '127.0.0.1:1,k:1'}", False),
+        ("kafka: {bootstrap_servers: 'localhost.example:1'}", False),
+        ("kafka: {bootstrap_servers: 'k:1', insecure: true}", True),
+        ("kafka: {bootstrap_servers: 'k:1', security_protocol: SSL}", True),
+        ("kafka: {bootstrap_servers: '127.9.9.9:1,[::1]:2,localhost:3'}", True),
+        ("http: {host: 0.0.0.0}", False),
+        ("http: {host: 0.0.0.0, tls_certfile: a, tls_keyfile: b}", False),
+        ("http: {host: 0.0.0.0, token_file: t}", False),
+        ("http: {host: 0.0.0.0, tls_certfile: a, tls_keyfile: b, token_file: t}", True),
+        ("http: {host: '::', insecure_bind: true}", True),
+        ("http: {tls_certfile: a}", False),
+    ],
+)
+def test_nothing_leaves_the_machine_unprotected_by_default(load: Load, text: str, good: bool) -> None:
+    """Neither records nor metrics; each has one explicit way out."""
+    if good:
+        load(MODELS + text)
+    else:
+        assert any(word in message(load, MODELS + text) for word in ("insecure", "go together"))
+
+
+@pytest.mark.parametrize("content", [b"s3cret-\xff", b"", b" \n"])
+def test_a_secret_that_is_none(load: Load, tmp_path: Path, content: bytes) -> None:
+    """No text, or empty: the file is named, what is in it is not, in the message or behind it."""
+    file = tmp_path / "password"
+    file.write_bytes(content)
+    text = f"kafka: {{security_protocol: SASL_SSL, sasl_username: u, sasl_password_file: {file}}}"
+    with pytest.raises(OperatorError, match=r"sasl_password_file: .*password") as caught:
+        load(MODELS + text).kafka.password()
+    assert "s3cret" not in str(caught.value) + repr(caught.value.__context__)
 
 
 # --- the schema ---------------------------------------------------------------------------------------------

@@ -103,4 +103,4 @@ def test_security_settings_reach_the_admin_client(tmp_path: Path) -> None:
     assert set(config) <= set(KafkaAdminClient.DEFAULT_CONFIG)
     assert config["bootstrap_servers"] == ["a:1", "b:2"]
     assert str(config["sasl_plain_password"]) == secret.read_text(encoding="utf-8").strip()
-    assert config["ssl_context"].check_hostname
+    assert config["ssl_context"].newest().check_hostname

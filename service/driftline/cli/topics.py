@@ -72,3 +72,45 @@ def check(config: Path | None = CONFIG) -> None:
     if not problems:
         typer.echo("All topics are as they have to be.")
     raise typer.Exit(PROBLEMS if problems else 0)
+
+
+@app.command()
+def acls(
+    config: Path | None = CONFIG,
+    principal: list[str] = typer.Option(
+        [],
+        "--principal",
+        "-p",
+        help="ROLE=PRINCIPAL, e.g. ingest=User:CN=ingest; default User:driftline-ROLE.",
+    ),
+    as_json: bool = typer.Option(
+        False, "--json", help="The table instead: one JSON object a resource and line."
+    ),
+    check_roles: str = typer.Option(
+        "", "--check", help="Ask the broker what this user may do, as one that has these ROLES (with commas)."
+    ),
+) -> None:
+    """Print the rights that each role needs, as kafka-acls commands; or check those of this user."""
+    from driftline import acls as rights
+    from driftline import topics
+    from driftline.config import load_settings
+    from driftline.publish.text import printable
+
+    settings = load_settings(config)
+    if check_roles:
+        roles = rights.parse_roles(check_roles)
+        differences = rights.compare(settings, roles, topics.admin_config(settings.kafka))
+        for difference in differences:
+            typer.echo(printable(rights.sentence(difference), 500))
+        if not differences:
+            typer.echo(f"This user may do on our topics what {', '.join(roles)} needs, and nothing else.")
+        raise typer.Exit(PROBLEMS if differences else 0)
+    if as_json:
+        for row in rights.table(settings):
+            typer.echo(json.dumps(row))
+        return
+    principals = rights.parse_principals(principal)
+    for role, what in rights.ROLES.items():
+        lines = list(rights.commands(settings, {role: principals[role]}))
+        for line in [f"# {role}: {what}", *lines] if lines else []:
+            typer.echo(line)

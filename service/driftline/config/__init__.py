@@ -3,6 +3,7 @@
 from driftline.config.load import json_schema, load_settings
 from driftline.config.mapping import MappingSettings
 from driftline.config.notify import NotifySettings, RouteSettings, TargetSettings
+from driftline.config.secrets import read_secret
 from driftline.config.settings import (
     ENV_PREFIX,
     CheckpointSettings,
@@ -39,4 +40,5 @@ __all__ = [
     "TopicSettings",
     "json_schema",
     "load_settings",
+    "read_secret",
 ]

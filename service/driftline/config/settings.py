@@ -1,6 +1,6 @@
 """What can be configured: the sections, their keys, defaults and limits.
 
-Values only: nothing here opens a connection, and the only file it reads is that of the password.
+Values only: nothing here opens a connection, and the only files it reads are those of the secrets.
 """
 
 from __future__ import annotations
@@ -43,6 +43,17 @@ ModelId = Annotated[str, StringConstraints(pattern=MODEL_ID_PATTERN)]
 TopicName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _host(server: str) -> str:
+    return server.strip().rpartition(":")[0].strip("[]")
+
+
 class Section(BaseModel):
     """A part of the settings: unknown keys are errors, values do not change after parsing."""
 
@@ -66,6 +77,7 @@ class KafkaSettings(Section):
     ssl_keyfile: Path | None = None
     ssl_password: SecretStr | None = None
     session_timeout_seconds: float = Field(10.0, ge=1, le=300)
+    insecure: bool = Field(False, description="allow brokers that are not on loopback without TLS")
 
     @field_validator("bootstrap_servers")
     @classmethod
@@ -87,7 +99,17 @@ class KafkaSettings(Section):
                 )
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
             raise ValueError("ssl_certfile and ssl_keyfile go together")
+        if self.unprotected() and not self.insecure:
+            raise ValueError(
+                f"security_protocol {self.security_protocol} to {self.bootstrap_servers}: events could be "
+                "read and changed on the way: set SASL_SSL or SSL, or insecure: true if the network is closed"
+            )
         return self
+
+    def unprotected(self) -> bool:
+        """Whether records leave this machine without TLS."""
+        remote = any(not _is_loopback(_host(server)) for server in self.bootstrap_servers.split(","))
+        return remote and self.security_protocol in {"PLAINTEXT", "SASL_PLAINTEXT"}
 
     def password(self) -> str | None:
         """The SASL password, from the file if one is named.
@@ -313,22 +335,29 @@ class HttpSettings(Section):
     port: int = Field(9464, ge=0, le=65_535, description="0 picks a free port")
     series_max: int = Field(5_000, ge=100, le=20_000)
     signal_series_per_model_max: int = Field(100, ge=1, le=2_000)
-    insecure_bind: bool = Field(False, description="allow a host that is not loopback without TLS")
+    tls_certfile: Path | None = Field(None, description="PEM with the chain; then only HTTPS is spoken")
+    tls_keyfile: Path | None = None
+    token_file: Path | None = Field(
+        None, description="file with the bearer token that /metrics asks for; /live and /ready never do"
+    )
+    insecure_bind: bool = Field(
+        False, description="allow a host that is not loopback without TLS and a token"
+    )
 
     @model_validator(mode="after")
     def _loopback(self) -> HttpSettings:
-        if not self.insecure_bind and not _is_loopback(self.host):
+        if (self.tls_certfile is None) != (self.tls_keyfile is None):
+            raise ValueError("tls_certfile and tls_keyfile go together")
+        if self.unprotected() and not self.insecure_bind:
             raise ValueError(
-                f"host {self.host} is not loopback: set insecure_bind: true if the network is closed"
+                f"host {self.host} is not loopback: set tls_certfile, tls_keyfile and token_file, or "
+                "insecure_bind: true if the network is closed"
             )
         return self
 
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    def unprotected(self) -> bool:
+        """Whether others than this machine can read /metrics, or listen to who does."""
+        return not _is_loopback(self.host) and (self.tls_certfile is None or self.token_file is None)
 
 
 class Settings(BaseSettings):
@@ -426,6 +455,10 @@ class Settings(BaseSettings):
         """Consumer group of a stage, as it shows in lag displays; notify adds its target's name."""
         return f"{self.group}-{role}"
 
+    def transactional_id(self, partition: int) -> str:
+        """Of the checkpoints of a mailbox partition; whoever may write under it can fence its owner."""
+        return f"{self.topics.prefix}-{self.group}-{partition}"
+
     def revision(self) -> str:
         """Identity of everything that decisions depend on: its number, a hash of the settings behind it."""
         # Sorted: the order in which a file lists its models decides nothing.
@@ -435,14 +468,13 @@ class Settings(BaseSettings):
     def warnings(self) -> list[str]:
         """What is allowed but deserves a second look, one sentence each."""
         found = []
-        remote = [s for s in self.kafka.bootstrap_servers.split(",") if not _is_loopback(_host(s))]
-        if remote and self.kafka.security_protocol in {"PLAINTEXT", "SASL_PLAINTEXT"}:
+        if self.kafka.unprotected():
             secret = " and the password" if self.kafka.security_protocol == "SASL_PLAINTEXT" else ""
             found.append(
                 f"kafka.security_protocol {self.kafka.security_protocol}: "
                 f"events{secret} cross the network unencrypted."
             )
-        if self.http.insecure_bind and not _is_loopback(self.http.host):
+        if self.http.unprotected():
             found.append(
                 f"http.host {self.http.host}: /metrics names models and features to anyone who can reach it."
             )
@@ -467,7 +499,3 @@ class Settings(BaseSettings):
 def of_labels(kpi: KpiSettings | None) -> bool:
     """Whether a KPI is measured with labels."""
     return kpi is not None and kpi.parsed.origin in {Origin.LABELLED, Origin.SCORED, Origin.LABELS}
-
-
-def _host(server: str) -> str:
-    return server.strip().rpartition(":")[0].strip("[]")

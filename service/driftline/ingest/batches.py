@@ -1,24 +1,24 @@
 """Record batches as they came over the wire: taking them apart without a Python object a record.
 
-Owns: the frame of a batch (format 2), its checksum and decompression. aiokafka builds an object of twelve
-fields a record, which costs more than everything else that stage 1 does with it. Pure; aiokafka lends its
-codecs only.
+Owns: the frame of a batch (format 2) and its checksum. aiokafka builds an object of twelve fields a record,
+which costs more than everything else that stage 1 does with it. Pure.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import google_crc32c
 import numpy as np
-from aiokafka import codec
 
 from driftline.detect.kernels.record_batch import FIELDS, OFFSET, locate_records
 from driftline.errors import OutsideError
 from driftline.ingest.chunks import Rows
+from driftline.ingest.inflate import BATCH_ROWS_MAX, inflate
+from driftline.records import RECORD_BYTES_MAX
 
 # base offset, length behind this field, leader epoch, magic, CRC-32C of what follows; attributes, last offset
 # delta, base timestamp, largest timestamp, producer id, producer epoch, base sequence, number of records
@@ -29,12 +29,6 @@ _MAGIC: Final = 2
 _CODEC: Final = 0x07
 _APPEND_TIME: Final = 0x08
 _CONTROL: Final = 0x20
-_DECOMPRESS: Final[dict[int, Callable[[bytes], bytes]]] = {
-    1: codec.gzip_decode,
-    2: codec.snappy_decode,
-    3: codec.lz4_decode,
-    4: codec.zstd_decode,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +77,31 @@ class RowsBuilder:
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._tables: list[np.ndarray[tuple[int, int], np.dtype[np.int64]]] = []
-        self._size = 0
+        self._refused_at = -1  # where in the pieces the stand-in for refused batches lies
+        self.size = 0  # bytes of all pieces
         self.rows = 0
 
-    def add(self, data: bytes, batch: Batch, *, least: int, where: str) -> None:
+    def add(self, data: bytes, batch: Batch, *, least: int, where: str) -> bool:
         """Add a batch's records with an offset of at least ``least``; control batches hold none.
+
+        False: it holds more than a batch may. Then one row stands for all of it, at its last offset, too
+        large to be accepted: a reject a record would be the bomb that was meant.
 
         Raises:
             OutsideError: the batch is damaged in spite of its checksum, or compressed in an unknown way.
         """
         if batch.attributes & _CONTROL or batch.count <= 0:
-            return
+            return True
+        piece: bytes | None = data[batch.start : batch.end]
         kind = batch.attributes & _CODEC
-        if kind and kind not in _DECOMPRESS:
-            raise OutsideError(f"{where}: the batch at offset {batch.base_offset} has compression {kind}.")
-        raw = data[batch.start : batch.end]
-        piece = _DECOMPRESS[kind](raw) if kind else raw
+        if kind and piece is not None:
+            try:
+                piece = inflate(kind, piece)
+            except ValueError as error:
+                raise OutsideError(f"{where}: the batch at offset {batch.base_offset} {error}.") from error
+        if piece is None or batch.count > BATCH_ROWS_MAX:
+            self._refuse(batch)
+            return False
         table = np.empty((batch.count, FIELDS), dtype=np.int64)
         append_time = batch.max_time if batch.attributes & _APPEND_TIME else -1
         buf = np.frombuffer(piece, dtype=np.uint8)
@@ -108,13 +111,24 @@ class RowsBuilder:
         if found < 0:
             raise OutsideError(f"{where}: the batch at offset {batch.base_offset} is damaged.")
         table = table[:found]
-        if self._size:
+        if self.size:
             places = table[:, (0, 1, 4, 5)]
-            table[:, (0, 1, 4, 5)] = np.where(places < 0, -1, places + self._size)
+            table[:, (0, 1, 4, 5)] = np.where(places < 0, -1, places + self.size)
         self._pieces.append(piece)
         self._tables.append(table)
-        self._size += len(piece)
+        self.size += len(piece)
         self.rows += found
+        return True
+
+    def _refuse(self, batch: Batch) -> None:
+        length = RECORD_BYTES_MAX + 1
+        if self._refused_at < 0:
+            self._refused_at = self.size
+            self._pieces.append(bytes(length))
+            self.size += length
+        row = (self._refused_at, self._refused_at + length, batch.next_offset - 1, batch.max_time, -1, -1)
+        self._tables.append(np.array([row], dtype=np.int64))
+        self.rows += 1
 
     def build(self) -> Rows | None:
         """What was collected, None if nothing.

@@ -56,6 +56,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the pieces."""
+        return sum(map(len, self.data))
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:

@@ -8,6 +8,7 @@ errors) is left to its own ``getmany``, with the same result.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -19,7 +20,10 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from driftline.ingest.batches import RowsBuilder, batches, is_modern
 from driftline.ingest.chunks import DecoderKey, Fetched, Rows, gather, rows_of
 from driftline.ingest.cursors import Cursor
+from driftline.ingest.inflate import BATCH_BYTES_MAX
 from driftline.records import Source
+
+log = logging.getLogger(__name__)
 
 
 class OutOfRange(Exception):  # noqa: N818 - an outcome, handled by the service
@@ -152,7 +156,7 @@ class ConsumerSource:
         share = max(1, rows_max // len(tps))
         self._first = (self._first + 1) % len(tps)
         found: dict[TopicPartition, Rows] = {}
-        left = rows_max
+        left, room = rows_max, BATCH_BYTES_MAX
         for tp in tps[self._first :] + tps[: self._first]:
             try:
                 rows = await self._take(tp, min(share, left))
@@ -164,7 +168,8 @@ class ConsumerSource:
             if rows is not None:
                 found[tp] = rows
                 left -= len(rows)
-                if left <= 0:
+                room -= rows.size
+                if left <= 0 or room <= 0:
                     break
         return found
 
@@ -187,10 +192,14 @@ class ConsumerSource:
         exhausted = True
         with consumer._subscription.fetch_context():  # noqa: SLF001
             for batch in batches(kept.data, kept.at, where=where):
-                builder.add(kept.data, batch, least=least, where=where)
+                if not builder.add(kept.data, batch, least=least, where=where):
+                    log.warning(
+                        "a record batch unpacks to more than is allowed: refused as a whole",
+                        extra={"where": where, "offset": batch.base_offset, "records": batch.count},
+                    )
                 kept.at = batch.end
                 partition.next_fetch_offset = max(least, batch.next_offset)
-                if builder.rows >= rows_max:
+                if builder.rows >= rows_max or builder.size >= BATCH_BYTES_MAX:
                     exhausted = False
                     break
             result._update_position()  # noqa: SLF001

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
@@ -128,8 +128,11 @@ def answers(bootstrap: str, timeout_seconds: float = 5.0) -> bool:
     return cluster_id(bootstrap, timeout_seconds) is not None
 
 
-def cluster_id(bootstrap: str, timeout_seconds: float = 5.0) -> str | None:
-    """Id of the cluster that answers there with at least one live broker; None when none does."""
+def cluster_id(bootstrap: str, timeout_seconds: float = 5.0, **security: Any) -> str | None:
+    """Id of the cluster that answers there with at least one live broker; None when none does.
+
+    ``security``: arguments of kafka-python's admin client, for a broker that asks for them.
+    """
     host, _, port = bootstrap.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=timeout_seconds).close()
@@ -141,7 +144,7 @@ def cluster_id(bootstrap: str, timeout_seconds: float = 5.0) -> str | None:
     log.setLevel(logging.CRITICAL)
     try:
         admin = KafkaAdminClient(
-            bootstrap_servers=bootstrap, bootstrap_timeout_ms=int(timeout_seconds * 1000)
+            bootstrap_servers=bootstrap, bootstrap_timeout_ms=int(timeout_seconds * 1000), **security
         )
         try:
             cluster = admin.describe_cluster()

@@ -225,10 +225,7 @@ class JavaKafka(LocalKafka):
         broker, controller = self._ports
         self.bootstrap = f"127.0.0.1:{broker}"
         config = folder / "server.properties"
-        config.write_text(
-            server_properties(folder / "data", broker, controller, self._properties, self._behind),
-            encoding="utf-8",
-        )
+        config.write_text(self._properties_text(folder / "data", broker, controller), encoding="utf-8")
         java = [_java() or "java", "-cp", f"{jars}/*", *JVM_FLAGS]
         java.append(f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}")
         if not (folder / "data" / "meta.properties").exists():
@@ -247,10 +244,17 @@ class JavaKafka(LocalKafka):
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
         while time.monotonic() < deadline and self._broker.poll() is None:
             # Another cluster's answer means that somebody took our port: our broker is about to give up.
-            if cluster_id(self.bootstrap) == ours:
+            if self._answering() == ours:
                 return True
             time.sleep(READY_POLL_SECONDS)
         return False
+
+    def _properties_text(self, data: Path, broker_port: int, controller_port: int) -> str:
+        return server_properties(data, broker_port, controller_port, self._properties, self._behind)
+
+    def _answering(self) -> str | None:
+        """Id of the cluster that answers at our address now."""
+        return cluster_id(self.bootstrap)
 
     def _format(self, tool: list[str], config: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

@@ -16,6 +16,7 @@ from driftline.records import OutputRecord
 
 SPEC_VERSION: Final = "1.0"
 CONTENT_TYPE: Final = "application/json"
+STATES: Final = ("opened", "updated", "resolved")  # how the types of alerts end
 LINE_CHARS_MAX: Final = 400  # a summary has about 200; more is no line any more
 
 

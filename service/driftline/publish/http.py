@@ -1,22 +1,25 @@
-"""/live, /ready and /metrics over HTTP: a small server in daemon threads, with a limit on everything.
+"""/live, /ready and /metrics over HTTP(S): a small server in daemon threads, with a limit on everything.
 
 It answers GET and HEAD, reads no body and looks at no query, closes every connection after one answer. /live
-and /ready say yes or no and nothing about models. It must not know Kafka or the models: it is given
-callables.
+and /ready say yes or no and nothing about models, so they ask for no token: a probe has none. Certificate and
+token are read again when they change. It must not know Kafka or the models: it is given callables.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hmac
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from driftline.config import HttpSettings
+from driftline import tls
+from driftline.config import HttpSettings, read_secret
 from driftline.errors import OperatorError
 from driftline.publish.metrics import CONTENT_TYPE, Metrics
 
@@ -35,10 +38,17 @@ class HttpServer:
     """A listening server; ``port`` is the real one. Made by ``start``."""
 
     def __init__(
-        self, listener: socket.socket, metrics: Metrics, live: Callable[[], bool], ready: Callable[[], bool]
+        self,
+        listener: socket.socket,
+        settings: HttpSettings,
+        metrics: Metrics,
+        live: Callable[[], bool],
+        ready: Callable[[], bool],
     ) -> None:
         self.port: int = listener.getsockname()[1]
         self._listener = listener
+        self._tls = _context(settings)
+        self._token_file = settings.token_file
         self._metrics = metrics
         self._live = live
         self._ready = ready
@@ -71,22 +81,44 @@ class HttpServer:
                 target=self._serve, args=(connection,), name="driftline-http-1", daemon=True
             ).start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, raw: socket.socket) -> None:
         try:
-            with connection, contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), self._secured(raw) as connection:
                 status, allow_body = HTTPStatus.REQUEST_TIMEOUT, True
                 body, content_type = b"", TEXT
                 try:
-                    method, path = _parse(_read_head(connection))
+                    method, path, token = _parse(_read_head(connection))
                     allow_body = method != "HEAD"
-                    status, body, content_type = self._answer(method, path)
+                    status, body, content_type = self._answer(method, path, token)
                 except _RefusedError as refused:
                     status = refused.status
                 _respond(connection, status, body or f"{status.phrase}\n".encode(), content_type, allow_body)
         finally:
             self._slots.release()
 
-    def _answer(self, method: str, path: str) -> tuple[HTTPStatus, bytes, str]:
+    def _secured(self, raw: socket.socket) -> socket.socket:
+        """The connection, behind a TLS handshake where there is a certificate; closed when that fails."""
+        if self._tls is None:
+            return raw
+        try:
+            raw.settimeout(REQUEST_SECONDS_MAX)  # of the whole handshake, however slowly it trickles in
+            return self._tls.wrap_socket(raw, server_side=True)
+        except OSError:
+            raw.close()
+            raise
+
+    def _permitted(self, token: bytes | None) -> bool:
+        """Whether a request with this bearer token may read the metrics; compared in constant time."""
+        if self._token_file is None:
+            return True
+        try:
+            wanted = read_secret(self._token_file, "http.token_file").encode()
+        except OperatorError as error:
+            log.warning("nobody can read the metrics", extra={"error": error.message})
+            return False
+        return token is not None and hmac.compare_digest(token, wanted)
+
+    def _answer(self, method: str, path: str, token: bytes | None) -> tuple[HTTPStatus, bytes, str]:
         if method not in {"GET", "HEAD"}:
             raise _RefusedError(HTTPStatus.METHOD_NOT_ALLOWED)
         match path:
@@ -94,6 +126,8 @@ class HttpServer:
                 return _verdict(self._live, "stalled")
             case "/ready":
                 return _verdict(self._ready, "not ready")
+            case "/metrics" if not self._permitted(token):
+                raise _RefusedError(HTTPStatus.UNAUTHORIZED)
             case "/metrics":
                 try:
                     return HTTPStatus.OK, self._metrics.render(), CONTENT_TYPE
@@ -112,8 +146,10 @@ def start(
     ``live`` and ``ready`` are called from server threads and must not block.
 
     Raises:
-        OperatorError: the address cannot be bound.
+        OperatorError: the address cannot be bound, or certificate or token cannot be read.
     """
+    if settings.token_file is not None:
+        read_secret(settings.token_file, "http.token_file")
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -131,7 +167,31 @@ def start(
             f"http: cannot listen on {settings.host}:{settings.port}: {error.strerror}.",
             remedy="Set http.port to a free port (0 picks one) or http.host to an address of this machine.",
         ) from error
-    return HttpServer(listener, metrics, live, ready)
+    try:
+        return HttpServer(listener, settings, metrics, live, ready)
+    except OperatorError:
+        listener.close()
+        raise
+
+
+def _context(settings: HttpSettings) -> ssl.SSLContext | None:
+    certfile, keyfile = settings.tls_certfile, settings.tls_keyfile
+    if certfile is None or keyfile is None:
+        return None
+
+    def make() -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = tls.VERSION_MIN
+        try:
+            context.load_cert_chain(certfile, keyfile, password="")  # without, OpenSSL asks a person
+        except (OSError, ssl.SSLError) as error:
+            raise OperatorError(
+                f"http.tls_certfile or tls_keyfile cannot be used: {error}.",
+                remedy="Check that both exist, are PEM without a password and belong together.",
+            ) from error
+        return context
+
+    return tls.FollowingContext(make, (certfile, keyfile))
 
 
 class _RefusedError(Exception):
@@ -174,12 +234,22 @@ def _read_head(connection: socket.socket) -> bytes:
     return head
 
 
-def _parse(head: bytes) -> tuple[str, str]:
-    """Method and path without its query."""
-    parts = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+def _parse(head: bytes) -> tuple[str, str, bytes | None]:
+    """Method, path without its query, and bearer token if there is one."""
+    first, *lines = head.split(b"\r\n")
+    parts = first.decode("latin-1").split(" ")
     if len(parts) != 3 or parts[2] not in {"HTTP/1.0", "HTTP/1.1"} or not parts[1].startswith("/"):
         raise _RefusedError(HTTPStatus.BAD_REQUEST)
-    return parts[0], parts[1].partition("?")[0]
+    return parts[0], parts[1].partition("?")[0], _token(lines)
+
+
+def _token(lines: list[bytes]) -> bytes | None:
+    for line in lines:
+        name, _, value = line.partition(b":")
+        scheme, _, token = value.strip().partition(b" ")
+        if name.lower() == b"authorization" and scheme.lower() == b"bearer":
+            return token.strip()
+    return None
 
 
 def _respond(
@@ -195,8 +265,14 @@ def _respond(
     ]
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         head.append("Allow: GET, HEAD")
+    if status is HTTPStatus.UNAUTHORIZED:
+        head.append("WWW-Authenticate: Bearer")
     connection.settimeout(RESPONSE_SECONDS_MAX)  # sendall counts it for the whole answer
     connection.sendall("\r\n".join([*head, "", ""]).encode("latin-1") + (body if allow_body else b""))
+    if isinstance(connection, ssl.SSLSocket):
+        connection.settimeout(LINGER_SECONDS)
+        connection.unwrap()  # tells the other side that nothing was cut off, and waits for its word
+        return
     connection.shutdown(socket.SHUT_WR)
     deadline = time.monotonic() + LINGER_SECONDS
     while (left := deadline - time.monotonic()) > 0:

@@ -91,7 +91,7 @@ class Committer:
         self._alerts = settings.topics.name("alerts")
         self._reports = settings.topics.name("reports")
         self._producer = clients.producer(
-            transactional_id=f"{settings.topics.prefix}-{settings.group}-{partition}",
+            transactional_id=settings.transactional_id(partition),
             transaction_timeout_ms=int(settings.checkpoint.transaction_timeout_seconds * 1000),
             acks="all",
             retry_backoff_ms=RETRY_BACKOFF_MS,

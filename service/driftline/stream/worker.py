@@ -8,6 +8,7 @@ acknowledgement, no commit through Faust; state and position are ``agent.Owner``
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from typing import Any, Final
@@ -17,7 +18,8 @@ import faust
 from driftline import clients
 from driftline.config import KafkaSettings, Settings
 from driftline.errors import ExitCode, FatalError
-from driftline.publish.metrics import Metrics
+from driftline.publish import alerts
+from driftline.publish.metrics import SEVERITIES, Metrics
 from driftline.stream.agent import Owner, PartitionFactory, mailbox_partitions
 from driftline.stream.checkpoint import Fatal
 from driftline.stream.compat import check_versions
@@ -120,6 +122,9 @@ class DetectWorker:
             partition_factory=partition_factory or mailbox_partitions(settings),
             clients=kafka,
         )
+        for state, severity in itertools.product(alerts.STATES, SEVERITIES):
+            # A series that begins at 1 has no increase: the first alert would not show.
+            metrics.add("driftline_alerts_emitted_total", 0.0, state=state, severity=severity)
         self._app: App | None = None
         self._started = False
         self._rebalancing_since: float | None = None

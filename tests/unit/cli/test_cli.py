@@ -162,7 +162,7 @@ def _raiser(error: BaseException) -> object:
 def test_config_check(tmp_path: Path) -> None:
     """Good: one line. Warnings: on stderr. Wrong: key, value, nearest key, 64."""
     file = tmp_path / "c.yaml"
-    file.write_text("models: {m: }\nkafka: {bootstrap_servers: 'k:9092'}")
+    file.write_text("models: {m: }\nkafka: {bootstrap_servers: 'k:9092', insecure: true}")
     good = run("config", "check", str(file))
     assert good.exit_code == 0
     assert "good. 1 model from inference.events; revision " in good.stdout

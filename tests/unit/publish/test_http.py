@@ -1,8 +1,11 @@
 """The HTTP server on a real socket: answers, refusals, limits."""
 
+import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from driftline.config import HttpSettings
 from driftline.errors import OperatorError
 from driftline.publish import http
 from driftline.publish.metrics import Metrics
+from security.certificates import Authority, Pair
 
 
 class Health:
@@ -187,6 +191,106 @@ def test_a_taken_port_is_the_operators(server: http.HttpServer) -> None:
     """The message names the address and what to change."""
     with pytest.raises(OperatorError, match=rf"127\.0\.0\.1:{server.port}.*http\.port"):
         http.start(HttpSettings(port=server.port), Metrics(), lambda: True, lambda: True)
+
+
+# --- TLS and the token --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> HttpSettings:
+    """Settings with a certificate and a token."""
+    pair = Authority(tmp_path, "house").issue("metrics", san="IP:127.0.0.1")
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    return HttpSettings(port=0, tls_certfile=pair.cert, tls_keyfile=pair.key, token_file=token)
+
+
+def ask_tls(server: http.HttpServer, settings: HttpSettings, raw: bytes) -> bytes:
+    """As ``ask``, over TLS; the end of the answer has to be said in TLS too."""
+    assert settings.tls_certfile is not None
+    context = ssl.create_default_context(cafile=str(settings.tls_certfile.parent / "ca.pem"))
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
+        context.wrap_socket(connection, server_hostname="127.0.0.1") as secured,
+    ):
+        secured.sendall(raw)
+        answer = b""
+        while piece := secured.recv(65_536):
+            answer += piece
+    return answer
+
+
+def test_metrics_ask_for_the_token_and_health_does_not(guarded: HttpSettings) -> None:
+    """Right token: the page. None, another, one in the query: 401. Probes have no token."""
+    server = http.start(guarded, Metrics(), lambda: True, lambda: True)
+    try:
+        for head, status in (
+            (b"GET /metrics HTTP/1.1\r\nauthorization: bearer  s3cret \r\n", b"200"),
+            (b"GET /metrics HTTP/1.1\r\n", b"401"),
+            (b"GET /metrics?s3cret HTTP/1.1\r\nAuthorization: Bearer s3cre\r\n", b"401"),
+            (b"GET /metrics HTTP/1.1\r\nAuthorization: Bearer s3cret\xff\r\n", b"401"),
+            (b"GET /metrics HTTP/1.1\r\nAuthorization: Basic s3cret\r\n", b"401"),
+            (b"POST /metrics HTTP/1.1\r\nAuthorization: Bearer s3cret\r\n", b"405"),
+            (b"GET /live HTTP/1.1\r\n", b"200"),
+            (b"GET /ready HTTP/1.1\r\n", b"200"),
+        ):
+            assert ask_tls(server, guarded, head + b"\r\n").split()[1] == status, head
+        answer = b""
+        with contextlib.suppress(OSError):
+            answer = ask(server, b"GET /live HTTP/1.1\r\n\r\n")
+        assert not answer.startswith(b"HTTP")  # an alert of TLS, a reset, or nothing
+    finally:
+        server.stop()
+
+
+def test_a_new_token_and_certificate_are_used(guarded: HttpSettings, tmp_path: Path) -> None:
+    """Without a restart; while there is no token nobody gets in."""
+    assert guarded.tls_certfile is not None
+    assert guarded.tls_keyfile is not None
+    assert guarded.token_file is not None
+    server = http.start(guarded, Metrics(), lambda: True, lambda: True)
+    old, new = (b"GET /metrics HTTP/1.1\r\nAuthorization: Bearer %s\r\n\r\n" % t for t in (b"s3cret", b"n3w"))
+    try:
+        assert ask_tls(server, guarded, old).split()[1] == b"200"
+        guarded.token_file.write_text("n3w")
+        other = Authority(tmp_path / "later", "house")
+        Pair(guarded.tls_certfile, guarded.tls_keyfile).replace(other.issue("metrics", san="IP:127.0.0.1"))
+        (guarded.tls_certfile.parent / "ca.pem").write_text(other.cert.read_text())
+        assert ask_tls(server, guarded, old).split()[1] == b"401"
+        assert ask_tls(server, guarded, new).split()[1] == b"200"
+        guarded.token_file.unlink()
+        assert ask_tls(server, guarded, new).split()[1] == b"401"
+    finally:
+        server.stop()
+
+
+def test_a_handshake_that_does_not_come_frees_its_place(
+    guarded: HttpSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many silent connections as there are places: after the deadline the next one is served."""
+    monkeypatch.setattr(http, "REQUEST_SECONDS_MAX", 0.3)
+    server = http.start(guarded, Metrics(), lambda: True, lambda: True)
+    idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(http.CONNECTIONS_MAX)]
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                assert ask_tls(server, guarded, b"GET /live HTTP/1.1\r\n\r\n").split()[1] == b"200"
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+    finally:
+        for connection in idle:
+            connection.close()
+        server.stop()
+
+
+@pytest.mark.parametrize("missing", ["tls_keyfile", "token_file"])
+def test_files_that_are_not_there_stop_the_start(guarded: HttpSettings, missing: str) -> None:
+    """The key is named, and the port is free again."""
+    getattr(guarded, missing).unlink()
+    with pytest.raises(OperatorError, match=f"http.*{missing}"):
+        http.start(guarded, Metrics(), lambda: True, lambda: True)
 
 
 def test_stop_frees_the_port() -> None:

@@ -34,6 +34,29 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if eq .Values.mode "split" }}{"ingest": "ingest", "detect": "detect"}{{ else }}{"combined": "ingest,detect"}{{ end }}
 {{- end }}
 
+{{/* How probes speak to the pods. */}}
+{{- define "driftline.scheme" -}}
+{{ ternary "HTTPS" "HTTP" (ne .Values.secrets.http.name "") }}
+{{- end }}
+
+{{/* How a PodMonitor reads /metrics. */}}
+{{- define "driftline.metricsEndpoint" -}}
+- port: http
+  path: /metrics
+  interval: {{ .Values.podMonitor.interval }}
+  {{- with .Values.secrets.http }}
+  {{- if .name }}
+  scheme: https
+  authorization:
+    credentials: {name: {{ .name }}, key: {{ .token }}}
+  tlsConfig:
+    ca:
+      secret: {name: {{ .name }}, key: {{ $.Values.podMonitor.caKey }}}
+    serverName: {{ $.Values.podMonitor.serverName | default (include "driftline.fullname" $) }}
+  {{- end }}
+  {{- end }}
+{{- end }}
+
 {{/* What every pod has in common: no rights, nothing writable but /tmp. */}}
 {{- define "driftline.podSecurity" -}}
 automountServiceAccountToken: false
@@ -56,10 +79,18 @@ securityContext:
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
 env:
-  # The pod's own network; the NetworkPolicy says who may read it.
   - {name: DRIFTLINE_HTTP__HOST, value: "0.0.0.0"}
   - {name: DRIFTLINE_HTTP__PORT, value: "9464"}
+  {{- with .Values.secrets.http }}
+  {{- if .name }}
+  - {name: DRIFTLINE_HTTP__TLS_CERTFILE, value: {{ printf "/etc/driftline/http/%s" .cert | quote }}}
+  - {name: DRIFTLINE_HTTP__TLS_KEYFILE, value: {{ printf "/etc/driftline/http/%s" .key | quote }}}
+  - {name: DRIFTLINE_HTTP__TOKEN_FILE, value: {{ printf "/etc/driftline/http/%s" .token | quote }}}
+  {{- else }}
+  # The pod's own network; the NetworkPolicy says who may read it.
   - {name: DRIFTLINE_HTTP__INSECURE_BIND, value: "true"}
+  {{- end }}
+  {{- end }}
   - {name: DRIFTLINE_LOG_FORMAT, value: json}
   {{- with .Values.secrets.sasl }}
   {{- if .name }}
@@ -87,6 +118,9 @@ volumeMounts:
   {{- if .Values.secrets.tls.name }}
   - {name: tls, mountPath: /etc/driftline/tls, readOnly: true}
   {{- end }}
+  {{- if .Values.secrets.http.name }}
+  - {name: http, mountPath: /etc/driftline/http, readOnly: true}
+  {{- end }}
 {{- end }}
 
 {{/* Called with a dict of root and config, the name of the ConfigMap. */}}
@@ -102,6 +136,10 @@ volumes:
   {{- end }}
   {{- with .root.Values.secrets.tls.name }}
   - name: tls
+    secret: {secretName: {{ . }}, defaultMode: 0440}
+  {{- end }}
+  {{- with .root.Values.secrets.http.name }}
+  - name: http
     secret: {secretName: {{ . }}, defaultMode: 0440}
   {{- end }}
 {{- end }}
