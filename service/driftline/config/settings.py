@@ -242,6 +242,7 @@ class ModelSettings(Section):
     )
     performance: PerformanceSettings = PerformanceSettings()
     kpis: OwnKpis = Field({}, description="by name, over those of detection; null drops one (docs/kpis.md)")
+    on_new_version: Literal["keep", "relearn", "per_version"] | None = None
 
 
 class DetectionSettings(Section):
@@ -262,6 +263,9 @@ class DetectionSettings(Section):
     models_per_partition_max: int = Field(1_000, ge=1, le=1_000)
     learning_models_max: int = Field(50, ge=1, le=1_000)
     idle_partition_seconds: float = Field(60.0, ge=1, le=86_400)
+    on_new_version: Literal["keep", "relearn", "per_version"] = Field(
+        "keep", description="what another model_version does to the reference; see docs/versions.md"
+    )
     labels: LabelSettings | None = Field(None, description="set as soon as an input is of kind labels")
     kpis: Kpis = Field({}, description="of every model: what was agreed for it (docs/kpis.md)")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from driftline.decide.plugins import attached, closings, orphans, place_of
 from driftline.decide.policy import BUCKETS, plan_detection, window_design
 from driftline.decide.reports import window_report
 from driftline.decide.traffic import TRAFFIC, traffic_seen
+from driftline.decide.versions import LEARNINGS_MAX, Policy, Versions, is_version, policy_of, settings_of
 from driftline.detect.actor import (
     Actor,
     Applied,
@@ -73,6 +74,9 @@ class Model:
     signal_settings: Mapping[str, SignalSettings] = field(default_factory=dict)
     seasons: Wanted = field(default_factory=Wanted)
     labelled: Labelled | None = None  # None: no input has labels
+    versions: Versions = field(default_factory=Versions)
+    on_new_version: Policy = "keep"
+    room_to_learn: Callable[[], bool] = lambda: True  # whether one model more may learn now
     kpis: Kpis = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,10 +87,10 @@ class Model:
         cls, name: str, settings: DetectionSettings, models: Mapping[str, ModelSettings], *, learn: bool
     ) -> Model:
         """A model that was never seen."""
-        own = models.get(name, ModelSettings())
+        own = settings_of(models, name)
         rows = own.learning_rows or settings.learning_rows
         model = cls(Actor(name, Phase.LEARNING if learn else Phase.QUEUED, rows), 1.0, 0, 0.0, None)
-        if settings.labels is not None:
+        if settings.labels is not None and not is_version(settings, models, name):
             model.labelled = Labelled.new(name, settings.labels, own)
             model.actor.labelled = True
         model.configure(settings, models)
@@ -99,7 +103,8 @@ class Model:
 
     def configure(self, settings: DetectionSettings, models: Mapping[str, ModelSettings]) -> None:
         """Take the settings; thresholds in force stay as they are."""
-        own = models.get(self.name, ModelSettings())
+        own = settings_of(models, self.name)
+        self.on_new_version = policy_of(settings, models, self.name)
         self.false_alarms = own.false_alarms_per_week or settings.false_alarms_per_week
         self.min_duration, self.tolerance = settings.min_duration_events, settings.tolerance
         self.pinned_rate = own.rows_per_week
@@ -137,7 +142,17 @@ class Model:
             self.actor.source_rows[source] = self.actor.source_rows.get(source, 0) + int(sources[index])
         while lo < hi:
             to = lo + self.actor.rows_to_boundary(block, lo, hi)
-            applied = self.actor.apply(block, lo, to)
+            leave = False
+            if self.on_new_version == "relearn" and self.actor.phase is Phase.LEARNING:
+                to, leave = self.versions.stretch(block, lo, to, self.actor.learning_rows)
+            before = self.versions.changes
+            to, former = self.versions.follow(block, lo, to)
+            if leave:
+                self.versions.left_out += to - lo
+                self.actor.pass_over(block, lo, to)
+                applied = None
+            else:
+                applied = self.actor.apply(block, lo, to)
             seen: list[tuple[int, Alert]] = []  # with the row that decided it
             if applied is not None:
                 if self.orphans:
@@ -161,7 +176,33 @@ class Model:
             lo = to
             if self.actor.at_boundary():
                 self._boundary()
+            if self.versions.changes > before:
+                out += self._new_version(former, block, to - 1, progress, context)
         return out
+
+    def _new_version(
+        self, former: str | None, block: Block, row: int, progress: Sequence[Progress], context: Context
+    ) -> list[Alert]:
+        """Another version has taken over at a row: say so, and learn its reference if that is asked for."""
+        source, offset = progress[int(block.source[row])].source, int(block.offset[row])
+        told = (
+            f"model {self.name}: version {self.versions.in_force!r} has taken over from {former!r} at "
+            f"{source.topic}/{source.partition}/{offset}"
+        )
+        if self.on_new_version != "relearn" or self.actor.phase is Phase.QUEUED:
+            self.notes.append(f"{told}; on_new_version is {self.on_new_version}")
+            return []
+        if not self.versions.may_learn():
+            self.notes.append(f"{told}; it was learned {LEARNINGS_MAX} times before, so the reference stays")
+            return []
+        self.notes.append(f"{told}; its next {self.actor.learning_rows} rows are its reference")
+        text = texts.new_version(str(self.versions.in_force), self.actor.learning_rows)
+        alerts = self._supersede((source, offset), context, text)
+        self.actor.detection = self.actor.learning = self.actor.later = None
+        self.actor.phase = Phase.QUEUED
+        if self.room_to_learn():
+            self.actor.phase = Phase.LEARNING
+        return alerts
 
     def _finding(
         self, finding: Any, applied: Applied, block: Block, progress: Sequence[Progress], context: Context
@@ -288,7 +329,7 @@ class Model:
         if applied.next_window is not None:
             end = window.time.end - 1
         self.reports.append(
-            window_report(context.topic_id, self.name, d, verdict, rows=self.actor.rows, end_ms=end)
+            window_report(context.topic_id, self.actor, d, verdict, end_ms=end)
         )
         window.begin()
         window.tainted = self.episodes.told()
@@ -322,7 +363,9 @@ class Model:
                 self.actor.source_rows[source] = self.actor.source_rows.get(source, 0) + int(sources[index])
         d = self.actor.detection
         budget = self._budget(d.layout) if d is not None else Budget(1, 0)
-        traffic = Traffic(budget.sources, budget.frozen, self.false_alarms, self._rate(), self.tolerance)
+        traffic = Traffic(
+            budget.sources, budget.frozen, self.false_alarms, self._rate(), self.tolerance, self.actor.version
+        )
         return self.labelled.apply(events, labels, progress, time_ms, traffic, context, self.kpis)
 
     # --- boundaries --------------------------------------------------------------------------------------
@@ -463,14 +506,17 @@ class Model:
         except (MessageError, KeyError, TypeError, ValueError, RecursionError) as error:
             return [], f"command for {self.name} at offset {command.offset} refused: {error}"
         self.notes += [f"model {self.name}: {note}" for note in seasons.unmet(reference, self.seasons)]
-        alerts = self._supersede(command, progress[command.source].source, context)
+        origin = (progress[command.source].source, command.offset)
+        alerts = self._supersede(origin, context, texts.NEW_BASELINE)
+        self.versions.promoted()
         self.finished_learning = self.actor.phase is Phase.LEARNING
         rate_known = (self.pinned_rate or reference.rows_per_week) > 0.0
         self._install(reference, warming=not (reference.time_ordered and rate_known))
         what = f"baseline {reference.id} ({reference.rows} rows)"
         return alerts, f"model {self.name}: {what} is in force from {first} on"
 
-    def _supersede(self, command: Command, source: Source, context: Context) -> list[Alert]:
+    def _supersede(self, origin: tuple[Source, int], context: Context, why: str) -> list[Alert]:
+        """Close all open episodes, because what they were measured against is gone."""
         d = self.actor.detection
         if d is None:
             return []
@@ -484,16 +530,21 @@ class Model:
                     self.name,
                     signal,
                     "resolved",
-                    texts.superseded(self.name, signal),
+                    texts.superseded(self.name, signal, why),
                     episode=episode,
                     kind=kinds.get(signal, "feature"),
                     time_ms=max(self.actor.last_time, episode.opened_time),
-                    origin=(source, command.offset),
+                    origin=origin,
                     reference_id=d.layout.reference_id,
                     budget=self.false_alarms,
+                    model_version=self.actor.version,
                 )
             )
         return out
+
+    def retire(self, origin: tuple[Source, int], context: Context) -> list[Alert]:
+        """The alerts of a model that is not watched any more."""
+        return self._supersede(origin, context, texts.RETIRED)
 
     def state_lost(self, context: Context, partition: int, offset: int) -> Alert:
         """The alert that this model's stored state was unreadable."""
@@ -563,6 +614,7 @@ class Model:
             sum(plugin.alarms for plugin in d.plugins) if d is not None else 0,
             labels=labels,
             kpis=self.kpis.views(),
+            version_changes=self.versions.changes,
         )
 
     def _mean(self, channel: int) -> float:

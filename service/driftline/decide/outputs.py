@@ -141,6 +141,7 @@ class ModelView:
     plugin_alarms: int = 0  # of river's detectors; they open nothing
     labels: LabelView | None = None
     kpis: tuple[KpiView, ...] = ()
+    version_changes: int = 0  # times that another model version took over
 
 
 @dataclass(frozen=True, slots=True)

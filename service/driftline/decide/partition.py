@@ -20,6 +20,7 @@ from driftline.decide.alerts import Context
 from driftline.decide.model import Model
 from driftline.decide.outputs import Alert, Checkpoint, Report
 from driftline.decide.store import Position, RawPosition, next_key
+from driftline.decide.versions import IDLE_MS, VERSIONS_MAX, base_of, policy_of, version_name
 from driftline.detect.actor import Phase
 from driftline.errors import ExitCode, FatalError, HoleError
 from driftline.ingest.columns import take_rows
@@ -58,6 +59,7 @@ class MailboxPartition:
         self._alerts: list[Alert] = []
         self._reports: list[Report] = []
         self._notes: list[str] = []
+        self._gone: dict[str, Model] = {}  # retired since the last checkpoint
 
     @classmethod
     def restore(
@@ -98,6 +100,7 @@ class MailboxPartition:
         self.position = stored
         for name in stored.models:
             model, problem = store.read_model(name, rows, settings, models)
+            model.room_to_learn = self._may_learn
             self.models[name] = model
             if problem:
                 self._quarantine(model, problem)
@@ -224,7 +227,8 @@ class MailboxPartition:
             kept = trim(block, before) if overlap else block
             is_labels = block.is_labels
             if not is_labels:
-                rows += self._model_events(block.model, kept, commands.pop(block.model, []), envelope)
+                for name, part in self._by_version(kept, envelope):
+                    rows += self._model_events(name, part, commands.pop(name, []), envelope)
             if self.settings.labels is not None and len(kept):
                 joined.setdefault(block.model, ([], []))[is_labels].append(kept)
         for name, waiting in commands.items():
@@ -232,6 +236,41 @@ class MailboxPartition:
         for name, (events, labels) in joined.items():
             rows += self._join(name, events, labels, envelope)
         return rows
+
+    def _by_version(self, block: Block, envelope: Envelope) -> list[tuple[str, Block]]:
+        """The rows of a block by the model that they belong to: versions may be models of their own."""
+        name = block.model
+        if not block.versions or policy_of(self.settings, self.model_settings, name) != "per_version":
+            return [(name, block)]
+        if self.settings.labels is not None:
+            self._model(name)  # labels name no version: they are joined for all of them together
+        found: dict[str, list[npt.NDArray[np.int64]]] = {}
+        for code in np.unique(block.version).tolist():
+            index = np.flatnonzero(block.version == code)
+            own = name
+            if code >= 0:
+                own = self._version_model(name, block.versions[code], block, int(index[0]), envelope)
+            found.setdefault(own, []).append(index)
+        return [(own, take_rows(block, np.sort(np.concatenate(parts)))) for own, parts in found.items()]
+
+    def _version_model(self, name: str, version: str, block: Block, row: int, envelope: Envelope) -> str:
+        """The id of the model of a version, which there is room for from ``row`` on; else the model's own."""
+        own = version_name(name, version)
+        if own in self.models or own == name:
+            return own
+        others = [m for m in self.models.values() if base_of(m.name) == name and m.name != name]
+        if len(others) < VERSIONS_MAX:
+            return own
+        oldest = min(others, key=lambda m: (m.actor.last_time, m.name))
+        if int(block.event_time[row]) - oldest.actor.last_time < IDLE_MS:
+            self._note(f"model {name}: {VERSIONS_MAX} versions have events; {version!r} is counted with it")
+            return name
+        origin = (envelope.progress[int(block.source[row])].source, int(block.offset[row]))
+        self._collect(oldest.retire(origin, self.context))
+        self._note(f"model {oldest.name} had no events for a day: {own} takes its place")
+        self._gone[oldest.name] = self.models.pop(oldest.name)
+        self._dirty_models.pop(oldest.name, None)
+        return own
 
     def _join(self, name: str, events: list[Block], labels: list[Block], envelope: Envelope) -> int:
         """Join a model's events with its labels, once for the envelope; returns the labels that counted."""
@@ -283,10 +322,13 @@ class MailboxPartition:
             model = self.models[name] = Model.new(
                 name, self.settings, self.model_settings, learn=self._may_learn()
             )
+            model.room_to_learn = self._may_learn
+            self._gone.pop(name, None)
         return model
 
     def _may_learn(self) -> bool:
-        learning = sum(m.actor.phase is Phase.LEARNING for m in self.models.values())
+        # A model that has only labels, because its versions have the events, holds no rows.
+        learning = sum(m.actor.phase is Phase.LEARNING and m.actor.rows > 0 for m in self.models.values())
         return learning < self.settings.learning_models_max
 
     def _admit_next(self) -> None:
@@ -322,15 +364,18 @@ class MailboxPartition:
             return None
         changed = [self.models[name] for name in self._dirty_models]
         self.position.models = list(self.models)
-        rows = [row for model in changed for row in store.model_rows(model)]
+        rows = [row for model in self._gone.values() for row in store.tombstones(model)]
+        rows += [row for model in changed for row in store.model_rows(model)]
         rows.append(store.position_row(self.position, self.partition))
         out = Checkpoint(
             self.position.next,
             tuple(rows),
             tuple(self._alerts),
             tuple(model.view() for model in changed),
+            gone=tuple(self._gone),
             reports=tuple(self._reports),
         )
+        self._gone = {}
         self._alerts, self._reports, self._dirty_models = [], [], {}
         self.dirty = self.urgent = False
         return out

@@ -23,6 +23,7 @@ from driftline.decide.episodes import Episodes
 from driftline.decide.labelled import FORMAT as LABELS_FORMAT
 from driftline.decide.model import Model
 from driftline.decide.outputs import StateRow, whole
+from driftline.decide.versions import Versions
 from driftline.detect import snapshot, upgrade
 from driftline.detect.actor import Actor, Detection, Phase, new_detection
 from driftline.detect.intact import check_detection, check_segment
@@ -203,12 +204,23 @@ def model_rows(model: Model) -> Iterator[StateRow]:
         yield _row(name, f"det.{shard}", {"state_version": STATE_VERSION}, arrays)
 
 
+def tombstones(model: Model) -> Iterator[StateRow]:
+    """What takes a model without labels off the state topic."""
+    actor, shards = model.actor, ["meta", "ref", "win"]
+    if actor.detection is not None:
+        shards += [f"det.{shard}" for shard in range(-(-len(actor.detection.plan) // CHANNELS_A_SHARD))]
+    shards += [f"learn.{shard}" for shard in range(max(model.learn_shards, _segment_count(actor)))]
+    for shard in shards:
+        yield StateRow(shard_key(model.name, shard), lambda: None)
+
+
 def _row(model: str, shard: str, header: dict[str, Any], arrays: dict[str, Any]) -> StateRow:
     return StateRow(shard_key(model, shard), lambda: snapshot.encode(shard, header, arrays))
 
 
 def _meta(model: Model) -> dict[str, Any]:
     actor = model.actor
+    known = model.versions == Versions.first(actor.version)  # the usual case: earlier releases read it too
     return {
         "phase": actor.phase.value,
         "learning_rows": actor.learning_rows,
@@ -221,6 +233,7 @@ def _meta(model: Model) -> dict[str, Any]:
         "sources": [[s.topic, s.partition, n] for s, n in actor.source_rows.items()],
         "segments": _segment_count(actor),
         "episodes": model.episodes.to_json(),
+        **({} if known else {"versions": model.versions.to_json()}),
     }
 
 
@@ -268,7 +281,7 @@ def read_model(
     except (MessageError, KeyError, TypeError, ValueError, IndexError) as error:
         model = Model.new(name, settings, models, learn=True)
         try:  # keep counting rows where the counts survived
-            meta = _read_meta(name, rows)
+            meta = _meta_of(_decode(rows, name, "meta")[0])
             model.actor.source_rows = _sources(meta)
             model.actor.rows, model.actor.last_time = meta.rows, meta.last_time
         except (MessageError, KeyError, TypeError, ValueError, IndexError):
@@ -285,7 +298,8 @@ def _decode(rows: Mapping[bytes, bytes], model: str, shard: str) -> tuple[dict[s
 def _read_model(
     name: str, rows: Mapping[bytes, bytes], settings: DetectionSettings, models: Mapping[str, ModelSettings]
 ) -> Model:
-    meta = _read_meta(name, rows)
+    header, _ = _decode(rows, name, "meta")
+    meta = _meta_of(header)
     model = Model.new(name, settings, models, learn=True)
     actor = model.actor
     actor.phase, actor.learning_rows = meta.phase, meta.learning_rows
@@ -293,6 +307,9 @@ def _read_model(
     actor.dismissed, model.lost_states = meta.dismissed, meta.lost_states
     actor.rate_marks, actor.source_rows = meta.rate_marks, _sources(meta)
     model.episodes = meta.episodes
+    model.versions = Versions.first(meta.version)
+    if "versions" in header:
+        model.versions = Versions.from_json(header["versions"])
     if actor.phase in {Phase.WARMING, Phase.ACTIVE}:
         actor.detection, plugins = _read_detection(name, rows)
         model.attach_plugins(plugins)
@@ -351,8 +368,7 @@ class Meta:
     episodes: Episodes
 
 
-def _read_meta(name: str, rows: Mapping[bytes, bytes]) -> Meta:
-    header, _ = _decode(rows, name, "meta")
+def _meta_of(header: Mapping[str, Any]) -> Meta:
     meta = typed(Meta, {f.name: header[f.name] for f in fields(Meta)})
     if min(meta.rows, meta.dismissed, meta.lost_states, meta.segments) < 0 or meta.learning_rows < 1:
         raise MessageError("a count of the model is negative.")

@@ -16,6 +16,8 @@ import numpy as np
 from driftline.records import F64
 
 TOP: int = 3  # categories named in a sentence
+NEW_BASELINE: str = "is measured against a new baseline"
+RETIRED: str = "is not watched any more: this model version had no events for a day and made room for another"
 SHAPE: str = "shape"  # what a window test watches, named like a channel
 
 
@@ -136,9 +138,14 @@ def quiet(change: Change, detector: str, updates: int, lasted_ms: int) -> str:
     return f"{where}: no alarm of {detector} in {updates:,} values, and no other detector holds it open"
 
 
-def superseded(model: str, signal: str) -> str:
-    """The first line of a resolution because the baseline was replaced."""
-    return f'{model}: "{signal}" is measured against a new baseline; the former episode is closed'
+def superseded(model: str, signal: str, why: str = NEW_BASELINE) -> str:
+    """The first line of a resolution because the reference was replaced; ``why`` continues the sentence."""
+    return f'{model}: "{signal}" {why}; the former episode is closed'
+
+
+def new_version(version: str, rows: int) -> str:
+    """Why episodes were closed: another version of the model has taken over."""
+    return f"is learned anew from the next {rows:,} events, because model version {version} has taken over"
 
 
 def state_lost(model: str) -> str:

@@ -66,6 +66,7 @@ DerivedName = Literal[
     "driftline_chi_squared",
     "driftline_later_features",
     "driftline_plugin_alarms_total",
+    "driftline_model_version_changes_total",
     "driftline_labels_joined_total",
     "driftline_labels_orphaned_total",
     "driftline_labels_duplicate_total",
@@ -511,6 +512,14 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         ("model",),
         "Alarms of river's detectors that `models.NAME.signals` names; without `opens` they open nothing.",
         "Nothing is known of how many are false. They stand in the alerts of their signal, as evidence.",
+    ),
+    Metric(
+        "driftline_model_version_changes_total",
+        "counter",
+        "take-overs",
+        ("model",),
+        "Times that another `model_version` took over: more than three quarters of the events carried it.",
+        "`on_new_version` says what becomes of the reference ([versions](versions.md)).",
     ),
     Metric(
         "driftline_alerts_emitted_total",
