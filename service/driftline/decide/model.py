@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -13,6 +14,8 @@ from driftline.config import DetectionSettings, ModelSettings
 from driftline.config.settings import SignalSettings
 from driftline.decide import alerts as build
 from driftline.decide import seasons, texts
+from driftline.decide import texts
+from driftline.decide.actions import Actions, Facts
 from driftline.decide.alerts import KINDS, Cause, Context
 from driftline.decide.budget import Budget, by_signal
 from driftline.decide.episodes import Episode, Episodes, severity
@@ -74,6 +77,7 @@ class Model:
     signal_settings: Mapping[str, SignalSettings] = field(default_factory=dict)
     seasons: Wanted = field(default_factory=Wanted)
     labelled: Labelled | None = None  # None: no input has labels
+    actions: Actions | None = None  # None: there are no rules
     versions: Versions = field(default_factory=Versions)
     on_new_version: Policy = "keep"
     room_to_learn: Callable[[], bool] = lambda: True  # whether one model more may learn now
@@ -112,6 +116,37 @@ class Model:
         self.actor.window_ms = settings.window_ms
         self.signal_settings, self.seasons = own.signals, seasons.wanted(own)
         self.kpis.configure(settings, own)
+        self.actor.window_rows = settings.window_rows
+        self.signal_settings = own.signals
+        asked = own.actions if own.actions is not None else settings.actions
+        if self.actions is not None:
+            self.actions.settings = asked
+        elif asked.rules:
+            self.actions = Actions.new(self.name, asked, self._open_episodes())
+
+    def _open_episodes(self) -> list[tuple[str, Mapping[str, Episode]]]:
+        """What an action can be about, by kind of signal."""
+        layout = None if self.actor.detection is None else self.actor.detection.layout
+        found: list[tuple[str, Mapping[str, Episode]]] = [
+            (KINDS[s.kind], {s.signal: self.episodes.open[s.signal]})
+            for s in (layout.signals if layout is not None else ())
+            if s.signal in self.episodes.open
+        ]
+        if self.labelled is not None:
+            found.append(("performance", self.labelled.episodes.open))
+        return found
+
+    def facts(self) -> Facts:
+        """What an action says of the model as it is now."""
+        d, labels = self.actor.detection, None if self.labelled is None else self.labelled.view()
+        known = labels is not None and not math.isnan(labels.coverage)
+        return Facts(
+            len(d.layout.signals) if d is not None else 0,
+            self.actor.version,
+            d.layout.reference_id if d is not None else None,
+            labels.coverage if labels is not None and known else None,
+            labels.matched if labels is not None else 0,
+        )
 
     def attach_plugins(self, stored: Sequence[Mapping[str, Any]] = ()) -> None:
         """Put the configured detectors of river on their channels, with their stored states if there are."""
@@ -615,6 +650,7 @@ class Model:
             labels=labels,
             kpis=self.kpis.views(),
             version_changes=self.versions.changes,
+            actions=self.actions.number if self.actions is not None else 0,
         )
 
     def _mean(self, channel: int) -> float:

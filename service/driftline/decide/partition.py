@@ -8,7 +8,7 @@ clocks, threads. All decisions are functions of the envelopes and their record t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from driftline.config import DetectionSettings, ModelSettings
 from driftline.decide import store
 from driftline.decide.alerts import Context
 from driftline.decide.model import Model
-from driftline.decide.outputs import Alert, Checkpoint, Report
+from driftline.decide.outputs import Action, Alert, Checkpoint, Report
 from driftline.decide.store import Position, RawPosition, next_key
 from driftline.decide.versions import IDLE_MS, VERSIONS_MAX, base_of, policy_of, version_name
 from driftline.detect.actor import Phase
@@ -58,6 +58,7 @@ class MailboxPartition:
         self._dirty_models: dict[str, None] = {}
         self._alerts: list[Alert] = []
         self._reports: list[Report] = []
+        self._actions: list[Action] = []
         self._notes: list[str] = []
         self._gone: dict[str, Model] = {}  # retired since the last checkpoint
 
@@ -149,6 +150,11 @@ class MailboxPartition:
         reports, self._reports = self._reports, []
         return reports
 
+    def take_actions(self) -> list[Action]:
+        """The actions since the last checkpoint, for an edge that stores nothing."""
+        actions, self._actions = self._actions, []
+        return actions
+
     def drain_notes(self) -> list[str]:
         """Messages for the log since the last call."""
         notes, self._notes = self._notes, []
@@ -221,21 +227,44 @@ class MailboxPartition:
             if command.offset > before[command.source]:
                 commands.setdefault(command.model, []).append(command)
         overlap = any(p.lo <= b for p, b in zip(envelope.progress, before.tolist(), strict=True))
-        rows = 0
+        rows, told = 0, len(self._alerts)
+        applied: list[tuple[str, Block]] = []
         joined: dict[str, tuple[list[Block], list[Block]]] = {}  # events and labels by model
         for block in envelope.blocks:
             kept = trim(block, before) if overlap else block
             is_labels = block.is_labels
             if not is_labels:
-                for name, part in self._by_version(kept, envelope):
+                parts = self._by_version(kept, envelope)
+                applied += [(name, part) for name, part in parts if len(part)]
+                for name, part in parts:
                     rows += self._model_events(name, part, commands.pop(name, []), envelope)
             if self.settings.labels is not None and len(kept):
+                applied += [(block.model, kept)] * is_labels
                 joined.setdefault(block.model, ([], []))[is_labels].append(kept)
         for name, waiting in commands.items():
             rows += self._model_events(name, None, waiting, envelope)
         for name, (events, labels) in joined.items():
             rows += self._join(name, events, labels, envelope)
+        self._ask(applied, envelope, self._alerts[told:])
         return rows
+
+    def _ask(self, applied: Sequence[tuple[str, Block]], envelope: Envelope, alerts: Sequence[Alert]) -> None:
+        """What the alerts and the event time of an envelope mean to models with rules for actions."""
+        told: dict[str, list[Alert]] = {}
+        for alert in alerts:
+            told.setdefault(alert.model, []).append(alert)
+        times = dict.fromkeys(told, -1)
+        for name, block in applied:
+            model = self.models.get(name)
+            if model is not None and model.actions is not None:
+                model.actions.trail.add(block, envelope.progress)
+                times[name] = max(times.get(name, -1), int(block.event_time.max()))
+        for name, time in times.items():
+            model = self.models.get(name)
+            if model is not None and model.actions is not None:
+                found = model.actions.follow(told.get(name, ()), time, model.facts, self.context)
+                self._actions += found
+                self.urgent |= bool(found)
 
     def _by_version(self, block: Block, envelope: Envelope) -> list[tuple[str, Block]]:
         """The rows of a block by the model that they belong to: versions may be models of their own."""
@@ -374,9 +403,10 @@ class MailboxPartition:
             tuple(model.view() for model in changed),
             gone=tuple(self._gone),
             reports=tuple(self._reports),
+            actions=tuple(self._actions),
         )
         self._gone = {}
-        self._alerts, self._reports, self._dirty_models = [], [], {}
+        self._alerts, self._reports, self._actions, self._dirty_models = [], [], [], {}
         self.dirty = self.urgent = False
         return out
 

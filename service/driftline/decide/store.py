@@ -6,6 +6,7 @@ warm-up), ``det.K`` (64 channels each), ``learn.K`` (rows being learned, of all 
 appeared later; a sealed segment is written once); with labels ``labels`` (performance), ``pred.K`` and
 ``lab.K`` (segments of the join's logs, written once when full), ``pred-matched.K`` and ``lab-matched.K``
 (bitmaps of the rows that were matched); ``kpi`` where there are KPIs.
+(bitmaps of the rows that were matched); with rules for actions ``actions`` (open episodes, where times lie).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import numpy as np
 
 from driftline import __version__
 from driftline.config import DetectionSettings, ModelSettings
+from driftline.config.settings import ActionSettings
+from driftline.decide.actions import Actions
 from driftline.decide.episodes import Episodes
 from driftline.decide.labelled import FORMAT as LABELS_FORMAT
 from driftline.decide.model import Model
@@ -158,6 +161,8 @@ def model_rows(model: Model) -> Iterator[StateRow]:
                 yield _row(name, own, header, content)
     if model.kpis.kept:
         yield _row(name, "kpi", model.kpis.to_json(), {})
+    if model.actions is not None:
+        yield _row(name, "actions", *model.actions.shard())
     d = actor.detection
     if d is None:
         return
@@ -206,7 +211,7 @@ def model_rows(model: Model) -> Iterator[StateRow]:
 
 def tombstones(model: Model) -> Iterator[StateRow]:
     """What takes a model without labels off the state topic."""
-    actor, shards = model.actor, ["meta", "ref", "win"]
+    actor, shards = model.actor, ["meta", "ref", "win", "actions"]
     if actor.detection is not None:
         shards += [f"det.{shard}" for shard in range(-(-len(actor.detection.plan) // CHANNELS_A_SHARD))]
     shards += [f"learn.{shard}" for shard in range(max(model.learn_shards, _segment_count(actor)))]
@@ -331,6 +336,9 @@ def _read_model(
     _read_labels(model, rows)
     if shard_key(name, "kpi") in rows:
         model.kpis.restore(_decode(rows, name, "kpi")[0])
+    if shard_key(name, "actions") in rows:
+        model.actions = model.actions or Actions(name, ActionSettings())  # rules may have been taken away
+        model.actions.restore(*_decode(rows, name, "actions"))
     return model
 
 

@@ -67,6 +67,7 @@ DerivedName = Literal[
     "driftline_later_features",
     "driftline_plugin_alarms_total",
     "driftline_model_version_changes_total",
+    "driftline_actions_total",
     "driftline_labels_joined_total",
     "driftline_labels_orphaned_total",
     "driftline_labels_duplicate_total",
@@ -520,6 +521,14 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         ("model",),
         "Times that another `model_version` took over: more than three quarters of the events carried it.",
         "`on_new_version` says what becomes of the reference ([versions](versions.md)).",
+    ),
+    Metric(
+        "driftline_actions_total",
+        "counter",
+        "actions",
+        ("model",),
+        "Requests for a retraining on the actions topic; none without rules under `actions`.",
+        "`driftline actions tail` shows the reasons, [actions](actions.md) what a consumer does with them.",
     ),
     Metric(
         "driftline_alerts_emitted_total",
