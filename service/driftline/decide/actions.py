@@ -31,8 +31,9 @@ from driftline.records import I64, Block, Progress, Source
 NAMESPACE: Final = uuid.UUID("0f0b9a58-6f55-5b7e-9c51-3b1d3d8f7e42")  # ours, fixed for ever: ids depend on it
 TYPE: Final = "driftline.action.retrain"
 HOUR_MS: Final = 3_600_000
-MARK_MS: Final = 60_000  # a range is exact to a minute of event time
-MARKS_MAX: Final = 96  # of a raw partition, 2 KB; older ones get sparser, so 96 reach back over months
+MARK_MS: Final = 60_000  # a range is exact to a minute of event time, near its end
+# Of a raw partition, 6 KB. Gaps grow with age: ln(minutes of a year) / 256 makes them 5 % of it.
+MARKS_MAX: Final = 256
 SOURCES_MAX: Final = 1_000  # raw partitions of a model that have marks
 SIGNALS_MAX: Final = 50  # listed in an action, the worst first
 NAMED: Final = 3  # in a sentence
@@ -100,8 +101,7 @@ class Trail:
                 return
             marks.append((int(newest[at]), int(offsets[at])))
             if len(marks) > MARKS_MAX:
-                half = MARKS_MAX // 2
-                marks[:] = marks[:half:2] + marks[half:]
+                _thin(marks)
 
     def ranges(self, since: int, until: int) -> list[dict[str, Any]]:
         """From the last mark at or before ``since`` to the last one at or before ``until``, by partition."""
@@ -335,6 +335,13 @@ class Actions:
         self.trail = Trail({name: [] for name in names})
         for index, time, offset in marks.tolist():
             self.trail.marks[names[index]].append((time, offset))
+
+
+def _thin(marks: list[tuple[int, int]]) -> None:
+    """Take out the mark whose gap will be smallest beside its age; the first and the last two stay."""
+    times = np.fromiter((time for time, _ in marks), np.int64, len(marks))
+    age = times[-1] - times[1:-2]
+    del marks[1 + int(np.argmin((times[2:-1] - times[:-3]) / age))]
 
 
 def _fits(rule: ActionRule, signal: OpenSignal) -> bool:

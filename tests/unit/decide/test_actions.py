@@ -154,6 +154,19 @@ def test_marks_do_not_depend_on_cuts_and_ranges_miss_nothing_at_their_beginning(
     assert found["to"] >= found["from"]
 
 
+@pytest.mark.parametrize("days", [1, 30])
+def test_marks_get_sparser_with_age_and_no_gap_is_large_beside_it(days: int) -> None:
+    """After a day and a month of a row every half minute: each gap is under 8 % of its age."""
+    marks: list[tuple[int, int]] = []
+    rows = np.arange(days * 2_880, dtype=np.int64)
+    Trail.mark(marks, T0 + rows * 30_000, rows)
+    times = np.array([time for time, _ in marks])
+    assert len(marks) == MARKS_MAX
+    assert times[-1] - times[-2] == MARK_MS
+    gaps, age = np.diff(times), times[-1] - times[:-1]
+    assert (gaps <= np.maximum(0.08 * age, 2 * MARK_MS)).all()
+
+
 def test_the_raw_partitions_with_marks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit a partition is in no range."""
     monkeypatch.setattr("driftline.decide.actions.SOURCES_MAX", 0)
