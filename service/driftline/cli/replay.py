@@ -42,7 +42,9 @@ def replay(
     batch: int = typer.Option(
         20_000, "--batch", min=1, max=100_000, help="Rows decoded at once; no effect on the alerts."
     ),
-    as_json: bool = typer.Option(False, "--json", help="One JSON object a line: each alert, then a summary."),
+    as_json: bool = typer.Option(
+        False, "--json", help="One JSON object a line: each alert, each action, then a summary."
+    ),
     model: str | None = typer.Option(
         None, "--model", "-m", help="The model of all events; else each names its own."
     ),
@@ -74,12 +76,12 @@ def replay(
         for alert in alerts:
             # ASCII: whatever reads a pipe may print it to a terminal.
             typer.echo(json.dumps(alert_row(alert)) if as_json else describe(alert.data))
-        for action in run.take_actions():
-            typer.echo(json.dumps(action.data) if as_json else actions.describe(action.data))
 
     for decoded, rows in event_files(files, settings, run.decoder, column, batch):
         show(run.take(decoded, rows))
     show(run.finish())
+    for action in run.take_actions():
+        typer.echo(json.dumps(action.data) if as_json else actions.describe(action.data))
     seconds = time.perf_counter() - start
     performance = {v.model: _performance(v.labels) for v in run.views() if v.labels is not None}
     if as_json:

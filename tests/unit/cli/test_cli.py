@@ -245,6 +245,25 @@ def test_replay_as_json(events: Path) -> None:
     assert [json.loads(line) for line in other.stdout.splitlines()[:-1]] == lines
 
 
+def test_replay_prints_the_actions_that_rules_would_ask_for(events: Path, tmp_path: Path) -> None:
+    """Behind the alerts, the same whatever the batch; counted in the summary."""
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "models: {m: {actions: {rules: [{signal: age, lasting_hours: 0.25}]}}}\n"
+        "inputs: [{topic: inference.events}]\n"
+    )
+    lines = run("replay", str(events), "--config", str(config), "--json").stdout.splitlines()
+    alert, action, summary = (json.loads(line) for line in lines)
+    assert alert["state"] == "open"
+    assert action["type"] == "driftline.action.retrain"
+    assert action["fresh"]["ranges"][0]["from"] <= 8_100
+    assert summary["summary"]["actions"] == 1
+    other = run("replay", str(events), "--config", str(config), "--json", "--batch", "777").stdout
+    assert other.splitlines()[:-1] == lines[:-1]
+    shown = run("replay", str(events), "--config", str(config)).stdout
+    assert "retrain   m: asks to be retrained" in shown
+
+
 def test_baseline_build_then_replay(events: Path, tmp_path: Path) -> None:
     """The first 5,000 rows as baseline: the replay compares with "training"."""
     train = tmp_path / "train.jsonl"
