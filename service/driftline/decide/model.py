@@ -14,7 +14,6 @@ from driftline.config import DetectionSettings, ModelSettings
 from driftline.config.settings import SignalSettings
 from driftline.decide import alerts as build
 from driftline.decide import seasons, texts
-from driftline.decide import texts
 from driftline.decide.actions import Actions, Facts
 from driftline.decide.alerts import KINDS, Cause, Context
 from driftline.decide.budget import Budget, by_signal
@@ -116,8 +115,6 @@ class Model:
         self.actor.window_ms = settings.window_ms
         self.signal_settings, self.seasons = own.signals, seasons.wanted(own)
         self.kpis.configure(settings, own)
-        self.actor.window_rows = settings.window_rows
-        self.signal_settings = own.signals
         asked = own.actions if own.actions is not None else settings.actions
         if self.actions is not None:
             self.actions.settings = asked
@@ -134,7 +131,7 @@ class Model:
         ]
         if self.labelled is not None:
             found.append(("performance", self.labelled.episodes.open))
-        return found
+        return [*found, ("kpi", self.kpis.episodes.open)]
 
     def facts(self) -> Facts:
         """What an action says of the model as it is now."""
@@ -234,6 +231,7 @@ class Model:
         text = texts.new_version(str(self.versions.in_force), self.actor.learning_rows)
         alerts = self._supersede((source, offset), context, text)
         self.actor.detection = self.actor.learning = self.actor.later = None
+        self.orphans = []  # their episodes are closed
         self.actor.phase = Phase.QUEUED
         if self.room_to_learn():
             self.actor.phase = Phase.LEARNING
@@ -363,9 +361,7 @@ class Model:
         out += self.kpis.window(d, At(end, source, int(block.offset[row])), context)
         if applied.next_window is not None:
             end = window.time.end - 1
-        self.reports.append(
-            window_report(context.topic_id, self.actor, d, verdict, end_ms=end)
-        )
+        self.reports.append(window_report(context.topic_id, self.actor, d, verdict, end_ms=end))
         window.begin()
         window.tainted = self.episodes.told()
         return out

@@ -17,7 +17,6 @@ import numpy as np
 
 from driftline.config import InputSettings, Settings
 from driftline.decide.kpi import of_labels
-from driftline.decide.outputs import Alert, ModelView
 from driftline.decide.outputs import Action, Alert, ModelView
 from driftline.decide.partition import MailboxPartition
 from driftline.detect.performance import SIGNAL as PERFORMANCE
