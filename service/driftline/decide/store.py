@@ -5,8 +5,8 @@ Keys: ``n|partition`` (position, watermarks, models) and ``m|model|shard``. Shar
 warm-up), ``det.K`` (64 channels each), ``learn.K`` (rows being learned, of all columns or of those that
 appeared later; a sealed segment is written once); with labels ``labels`` (performance), ``pred.K`` and
 ``lab.K`` (segments of the join's logs, written once when full), ``pred-matched.K`` and ``lab-matched.K``
-(bitmaps of the rows that were matched); ``kpi`` where there are KPIs; with rules for actions ``actions`` (open
-episodes, where times lie).
+(bitmaps of the rows that were matched); ``kpi`` where there are KPIs; with rules for actions
+``actions`` (open episodes, where times lie).
 """
 
 from __future__ import annotations
