@@ -6,7 +6,7 @@ MINUTES ?= 10
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types imports bench bench-peers quality sim mutants chaos recovery overload soak \
+.PHONY: help setup demo loop test check lint types imports bench bench-peers quality sim mutants chaos recovery overload soak \
 	fuzz docs docs-pages golden security-test audit dashboards dashboards-test deploy-test image-steps lock clean
 
 help: ## list the targets
@@ -18,6 +18,9 @@ setup: ## make .venv with the locked dependencies; does nothing when that is up 
 
 demo: setup ## watch real flights drift, with a real Kafka when there is Java or Docker; ARGS="--help" for more
 	$(BIN)/driftline demo $(ARGS)
+
+loop: setup ## drift, an action, a retraining, recovery: examples/feedback_loop on a real Kafka (a minute or two)
+	$(BIN)/python -m examples.feedback_loop $(ARGS)
 
 test: setup ## all tests, on a real broker too; ARGS="-m 'not kafka'" for the quick ones
 	$(BIN)/python -m pytest $(ARGS)

@@ -30,6 +30,7 @@ MODELS_PER_PARTITION_MAX: Final = 1_000
 NAME_CHARS_MAX: Final = 128
 ENVELOPE_BYTES_MAX: Final = 4 << 20
 MODEL_ID_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,128}$"
+VERSION_MARK: Final = "::"  # credit-risk::3 is version 3 of credit-risk (on_new_version: per_version)
 TIME_AHEAD_MS_MAX: Final = 5 * 60 * 1000  # clocks of event producers may run ahead by this much
 
 

@@ -120,7 +120,7 @@ def plan(settings: Settings, *, input_partitions: int | None = None) -> list[Top
         ),
         ("alerts", many, kept, "opened, updated and resolved episodes, as CloudEvents"),
         ("reports", many, kept, "what each full window of a model looked like against its reference"),
-        ("actions", 1, kept, "requests for a retraining; nothing is written yet"),
+        ("actions", 1, kept, "requests for a retraining, as CloudEvents, where rules ask for them"),
         ("rejects", many, rejects, "rows that were not accepted: where they came from and why"),
         ("commands", 1, commands, "what operators ask for: promote a baseline"),
     ]

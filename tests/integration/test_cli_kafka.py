@@ -107,6 +107,10 @@ def test_topics_then_tail_then_promote(
         json.loads(line)["id"] for line in run(*tail, "--model", "m", "--max", "1").stdout.splitlines()
     ] == ["m-1"]
 
+    asyncio.run(write(kafka, f"{topic_prefix}.actions", [alert("m", 5)], commit=True))
+    asked = run("actions", *tail[1:]).stdout.splitlines()
+    assert [json.loads(line)["id"] for line in asked] == ["m-5"]
+
     listed = run("alerts", "list", "-c", str(config), "--last", "2")
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["other-2", "m-4"]
     shown = run("alerts", "show", "m-4", "-c", str(config))

@@ -17,6 +17,7 @@ from driftline.decide.partition import NOTES_MAX, MailboxPartition, next_key
 from driftline.detect.actor import Phase
 from driftline.ingest.envelope import unpack
 from driftline.ingest.service import BEGUN
+from driftline.publish import actions as action_records
 from driftline.publish import alerts as alert_records
 from driftline.records import ENVELOPE_BYTES_MAX, Envelope, ProgressFlag
 from driftline.stream.agent import mailbox_partitions
@@ -84,7 +85,7 @@ class Monitor:
         self.first: dict[Place, int] = {}  # where each raw partition began
         self._versions = [0] * count  # transactions of each state partition
         self._seen: list[dict[object, int]] = [{} for _ in range(count)]  # version that a process has read
-        self.transactions = self.alerts = self.envelopes = 0
+        self.transactions = self.alerts = self.actions = self.envelopes = 0
         world.broker.on_append = self._appended
         world.broker.on_commit = self._committed
         world.broker.on_read = self._read
@@ -204,7 +205,7 @@ class Monitor:
         if after < before:
             self.broken("position", f"partition {p} goes back from {before} to {after}")
             return
-        self._compare(p, after, alerts)
+        self._compare(p, after, alerts, [r for log, r in txn.records if log.topic == self._world.actions])
 
     def _owner(self, p: int, txn: Txn) -> None:
         seen = self._seen[p].get(txn.process)
@@ -216,7 +217,7 @@ class Monitor:
         self._versions[p] += 1
         self._seen[p][txn.process] = self._versions[p]
 
-    def _compare(self, p: int, offset: int, alerts: list[Record]) -> None:
+    def _compare(self, p: int, offset: int, alerts: list[Record], actions: list[Record]) -> None:
         shadow = self.shadows[p]
         try:
             shadow.advance(offset)
@@ -232,6 +233,11 @@ class Monitor:
         expected = [alert_records.encode(alert).value for alert in due.alerts]
         if expected != [record.value for record in alerts]:
             self.broken("alerts", f"partition {p} at {offset}: {_names(alerts)}, due {_names(expected)}")
+            return
+        asked = [action_records.encode(action).value for action in due.actions]
+        self.actions += len(asked)
+        if asked != [record.value for record in actions]:
+            self.broken("actions", f"partition {p} at {offset}: {_names(actions)}, due {_names(asked)}")
             return
         for key, value in (record for row in due.state for record in row.records()):
             if self.views[p].get(key) != value:
@@ -268,4 +274,5 @@ def _ranges(envelope: Envelope) -> str:
 
 def _names(records: list[Any]) -> list[str]:
     values = [json.loads(r if isinstance(r, bytes) else r.value) for r in records]
-    return [f"{v['model']}/{v['signal']}/{v['state']}/{v['episode']}" for v in values]
+    parts = ("model", "signal", "state", "episode", "number")
+    return ["/".join(str(v[part]) for part in parts if part in v) for v in values]

@@ -169,6 +169,11 @@ def store_alerts_in_a_second_transaction(patch: Patch) -> None:
     )  # fmt: skip
 
 
+def forget_the_actions(patch: Patch) -> None:
+    """Actions become visible with the state that asked for them."""
+    patch.text(Committer, "commit", ("(self._actions, encoded.actions)", "(self._actions, ())"))
+
+
 def store_the_position_in_a_second_transaction(patch: Patch) -> None:
     """State and next offset become visible together."""
     patch.text(
@@ -226,6 +231,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     do_not_notice_a_cut_mailbox,
     apply_rows_again,
     store_alerts_in_a_second_transaction,
+    forget_the_actions,
     store_the_position_in_a_second_transaction,
     commit_a_transaction_with_failed_sends,
     forget_all_but_one_changed_model,

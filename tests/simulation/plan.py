@@ -94,6 +94,7 @@ def make_plan(seed: int) -> Plan:
             "min_duration_events": 0,
             "tolerance": 0.5,
             "false_alarms_per_week": 10_000,
+            "actions": {"cooldown_hours": 0.001, "rules": [{"severity": "info", "lasting_hours": 0.0005}]},
             "learning_models_max": dice.choice((1, 50)),
         },
         "ingest": {

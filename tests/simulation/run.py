@@ -42,6 +42,7 @@ class Result:
     faults: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     alerts: int = 0
+    actions: int = 0
     transactions: int = 0
     envelopes: int = 0
     seconds: float = 0.0  # virtual
@@ -92,6 +93,7 @@ class Run:
             faults=world.faults + world.network.faults,
             rows=self._traffic.rows,
             alerts=monitor.alerts,
+            actions=monitor.actions,
             transactions=monitor.transactions,
             envelopes=monitor.envelopes,
             seconds=self._loop.time(),
@@ -169,7 +171,7 @@ def campaign(seeds: range) -> int:
         faults += result.faults
         totals += Counter(
             rows=result.rows, envelopes=result.envelopes, transactions=result.transactions,
-            alerts=result.alerts, seconds=round(result.seconds),
+            alerts=result.alerts, actions=result.actions, seconds=round(result.seconds),
         )  # fmt: skip
         if result.violation is not None:
             show(result)

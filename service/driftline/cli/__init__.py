@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Tell webhooks, Slack and Alertmanager of alerts; --check sends each a test message.",
     ),
     "alerts": ("driftline.cli.alerts", "Follow the alerts topic; list alerts and explain one."),
+    "actions": ("driftline.cli.actions", "Follow the requests for a retraining."),
     "baseline": (
         "driftline.cli.baseline",
         "Build a baseline from training data, look at it, promote it to a running service.",

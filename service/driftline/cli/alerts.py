@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from driftline.cli import _tail
 from driftline.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -39,32 +38,17 @@ COLOURS = {"critical": typer.colors.RED, "warning": typer.colors.YELLOW, "info":
 
 @app.command()
 def tail(
-    config: Path | None = typer.Option(None, "--config", "-c", help="Configuration file (YAML)."),
-    model: str | None = typer.Option(None, "--model", "-m", help="Only alerts of this model."),
-    from_beginning: bool = typer.Option(False, "--from-beginning", help="Start with the oldest alert kept."),
-    follow: bool = typer.Option(
-        True, "--follow/--no-follow", help="Wait for more at the end, or stop there."
-    ),
-    count_max: int | None = typer.Option(None, "--max", min=1, help="Stop after this many alerts."),
+    config: Path | None = _tail.CONFIG,
+    model: str | None = _tail.MODEL,
+    from_beginning: bool = _tail.FROM_BEGINNING,
+    follow: bool = _tail.FOLLOW,
+    count_max: int | None = _tail.COUNT_MAX,
 ) -> None:
     """Print alerts as they come: a line each on a terminal, the JSON of schemas/alert.v1.json elsewhere."""
-    import asyncio
-
-    from driftline.config import load_settings
-    from driftline.publish import kafka, logs
-
-    settings = load_settings(config)
-    logs.setup(settings.log_format)
-    asyncio.run(
-        kafka.follow_alerts(
-            settings,
-            _line if sys.stdout.isatty() else _json,
-            model=model,
-            from_beginning=from_beginning,
-            follow=follow,
-            count_max=count_max,
-        )
-    )
+    _tail.run_tail(
+        "alerts", _line, config, model=model, from_beginning=from_beginning, follow=follow,
+        count_max=count_max,
+    )  # fmt: skip
 
 
 @app.command("list")
@@ -110,7 +94,7 @@ def show(
         )
     data = next(iter(found.values()))
     if as_json:
-        _json(data)
+        _tail.as_json(data)
         return
     for line in page_lines(data, ascii_only=ascii_only()):
         typer.echo(line)
@@ -243,8 +227,3 @@ def _line(data: Mapping[str, object]) -> None:
     resolved = data.get("state") == "resolved"
     colour = typer.colors.GREEN if resolved else COLOURS.get(str(data.get("severity")))
     typer.secho(describe(data), fg=colour)
-
-
-def _json(data: Mapping[str, object]) -> None:
-    # ASCII: whatever reads a pipe may print it to a terminal.
-    print(json.dumps(data, separators=(",", ":")), flush=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from driftline.decide.outputs import LabelView
+    from driftline.decide.outputs import Alert, LabelView
     from driftline.decide.replay import Summary
 
 app = typer.Typer(add_completion=False)
@@ -42,7 +42,9 @@ def replay(
     batch: int = typer.Option(
         20_000, "--batch", min=1, max=100_000, help="Rows decoded at once; no effect on the alerts."
     ),
-    as_json: bool = typer.Option(False, "--json", help="One JSON object a line: each alert, then a summary."),
+    as_json: bool = typer.Option(
+        False, "--json", help="One JSON object a line: each alert, each action, then a summary."
+    ),
     model: str | None = typer.Option(
         None, "--model", "-m", help="The model of all events; else each names its own."
     ),
@@ -59,6 +61,7 @@ def replay(
     from driftline.cli._files import event_files, file_settings, label_lines
     from driftline.cli.baseline import read_baseline
     from driftline.decide.replay import Replay, alert_row
+    from driftline.publish import actions
     from driftline.publish.alerts import describe
 
     settings = file_settings(config, model, labels=bool(labels))
@@ -68,12 +71,17 @@ def replay(
     if baseline is not None:
         run.promote(read_baseline(baseline))
     start = time.perf_counter()
-    for decoded, rows in event_files(files, settings, run.decoder, column, batch):
-        for alert in run.take(decoded, rows):
+
+    def show(alerts: list[Alert]) -> None:
+        for alert in alerts:
             # ASCII: whatever reads a pipe may print it to a terminal.
             typer.echo(json.dumps(alert_row(alert)) if as_json else describe(alert.data))
-    for alert in run.finish():
-        typer.echo(json.dumps(alert_row(alert)) if as_json else describe(alert.data))
+
+    for decoded, rows in event_files(files, settings, run.decoder, column, batch):
+        show(run.take(decoded, rows))
+    show(run.finish())
+    for action in run.take_actions():
+        typer.echo(json.dumps(action.data) if as_json else actions.describe(action.data))
     seconds = time.perf_counter() - start
     performance = {v.model: _performance(v.labels) for v in run.views() if v.labels is not None}
     if as_json:
@@ -104,6 +112,7 @@ def _as_json(
             "filtered": summary.filtered,
             "rejected": dict(sorted(summary.rejected.items())),
             "alerts": {state: summary.alerts[state] for state in ("opened", "updated", "resolved")},
+            "actions": summary.actions,
             "seconds": round(seconds, 3),
             "rows_per_second": round(summary.rows / seconds) if seconds > 0 else 0,
         }

@@ -248,6 +248,36 @@ class PerformanceSettings(Section):
     threshold: float = Field(0.5, description="a score from here on predicts the positive class")
 
 
+class ActionRule(Section):
+    """When to ask for a retraining: all conditions that are given hold for an open episode."""
+
+    signal: Annotated[str, StringConstraints(min_length=1, max_length=140)] | None = Field(
+        None, description="a signal's name, or how names begin and *: performance.error_rate, kpi.*"
+    )
+    severity: Literal["info", "warning", "critical"] | None = Field(None, description="at least this one")
+    lasting_hours: float | None = Field(
+        None, ge=0, le=24 * 365, description="open for so long, by event time"
+    )
+    drifted_share: float | None = Field(
+        None, gt=0, le=1, description="of the features and predictions, that so many are like this at once"
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ActionRule:
+        if not self.model_fields_set:
+            raise ValueError("give at least one of signal, severity, lasting_hours, drifted_share")
+        return self
+
+
+class ActionSettings(Section):
+    """Requests for a retraining on the actions topic (docs/actions.md); without rules there are none."""
+
+    rules: tuple[ActionRule, ...] = Field((), max_length=20)
+    cooldown_hours: float = Field(
+        24.0, ge=0, le=24 * 365, description="least event time between two actions of a model"
+    )
+
+
 class ModelSettings(Section):
     """One model."""
 
@@ -265,6 +295,8 @@ class ModelSettings(Section):
     performance: PerformanceSettings = PerformanceSettings()
     kpis: OwnKpis = Field({}, description="by name, over those of detection; null drops one (docs/kpis.md)")
     cooldown_seconds: float | None = Field(None, ge=0, le=604_800)
+    on_new_version: Literal["keep", "relearn", "per_version"] | None = None
+    actions: ActionSettings | None = Field(None, description="instead of detection.actions")
 
 
 class DetectionSettings(Section):
@@ -288,6 +320,10 @@ class DetectionSettings(Section):
     models_per_partition_max: int = Field(1_000, ge=1, le=1_000)
     learning_models_max: int = Field(50, ge=1, le=1_000)
     idle_partition_seconds: float = Field(60.0, ge=1, le=86_400)
+    on_new_version: Literal["keep", "relearn", "per_version"] = Field(
+        "keep", description="what another model_version does to the reference; see docs/versions.md"
+    )
+    actions: ActionSettings = ActionSettings()
     labels: LabelSettings | None = Field(None, description="set as soon as an input is of kind labels")
     kpis: Kpis = Field({}, description="of every model: what was agreed for it (docs/kpis.md)")
 

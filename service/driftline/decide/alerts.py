@@ -147,6 +147,7 @@ def without_cause(
     origin: tuple[Source, int],
     reference_id: str,
     budget: float,
+    model_version: str | None = None,
 ) -> Alert:
     """An alert that no row decided: a replaced baseline, or stored state that was lost."""
     source, offset = origin
@@ -173,7 +174,7 @@ def without_cause(
         "reference": {"id": reference_id, "rows": 0, "tau": 1.0, "block": 1, "quantiles": None, "top": None},
         "current": {"rows": 0, "quantiles": None, "top": None},
         "budget": {"false_alarms_per_week": budget, "sources": 0, "run_length_target": 0.0},
-        "model_version": None,
+        "model_version": model_version,
         "origin": {"topic": source.topic, "partition": source.partition, "offset": offset},
         "opened_at": texts.rfc3339(episode.opened_time),
         "duration_seconds": None if state == "open" else max(time_ms - episode.opened_time, 0) / 1000.0,
@@ -214,6 +215,7 @@ def traffic(
         origin=(source, int(block.offset[row])),
         reference_id=d.layout.reference_id,
         budget=budget,
+        model_version=actor.version,
     )
     evidence = {
         "channel": seen.channel,

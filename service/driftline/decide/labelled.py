@@ -58,6 +58,7 @@ class Traffic:
     false_alarms: float  # a week
     events_per_week: float  # of the model, where labels have no times of their own
     tolerance: float
+    model_version: str | None = None  # of the model's last event: labels name none
 
 
 @dataclass(slots=True)
@@ -223,6 +224,7 @@ class Labelled:
             context, self.model, SIGNAL, "resolved" if step == "resolve" else "open",
             seen.summary(step, episode, time), episode=episode, kind="performance", time_ms=time,
             origin=origin, reference_id="", budget=traffic.false_alarms,
+            model_version=traffic.model_version,
         )  # fmt: skip
         channel, numeric = seen.reference.channel, seen.reference.numeric
         data = {

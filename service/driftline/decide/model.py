@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from driftline.config import DetectionSettings, ModelSettings
 from driftline.config.settings import SignalSettings
 from driftline.decide import alerts as build
 from driftline.decide import seasons, texts
+from driftline.decide.actions import Actions, Facts
 from driftline.decide.advice import check_first, how_sure
 from driftline.decide.alerts import KINDS, Cause, Context
 from driftline.decide.budget import Budget, by_signal
@@ -25,6 +27,7 @@ from driftline.decide.plugins import attached, closings, orphans, place_of
 from driftline.decide.policy import BUCKETS, plan_detection, window_design
 from driftline.decide.reports import window_report
 from driftline.decide.traffic import TRAFFIC, traffic_seen
+from driftline.decide.versions import LEARNINGS_MAX, Policy, Versions, is_version, policy_of, settings_of
 from driftline.detect.actor import (
     Actor,
     Applied,
@@ -84,6 +87,10 @@ class Model:
     labelled: Labelled | None = None  # None: no input has labels
     life: Lifecycle = field(default_factory=Lifecycle)
     cooldown_ms: int = 0
+    actions: Actions | None = None  # None: there are no rules
+    versions: Versions = field(default_factory=Versions)
+    on_new_version: Policy = "keep"
+    room_to_learn: Callable[[], bool] = lambda: True  # whether one model more may learn now
     kpis: Kpis = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,10 +101,10 @@ class Model:
         cls, name: str, settings: DetectionSettings, models: Mapping[str, ModelSettings], *, learn: bool
     ) -> Model:
         """A model that was never seen."""
-        own = models.get(name, ModelSettings())
+        own = settings_of(models, name)
         rows = own.learning_rows or settings.learning_rows
         model = cls(Actor(name, Phase.LEARNING if learn else Phase.QUEUED, rows), 1.0, 0, 0.0, None)
-        if settings.labels is not None:
+        if settings.labels is not None and not is_version(settings, models, name):
             model.labelled = Labelled.new(name, settings.labels, own)
             model.actor.labelled = True
         model.configure(settings, models)
@@ -110,7 +117,8 @@ class Model:
 
     def configure(self, settings: DetectionSettings, models: Mapping[str, ModelSettings]) -> None:
         """Take the settings; thresholds in force stay as they are."""
-        own = models.get(self.name, ModelSettings())
+        own = settings_of(models, self.name)
+        self.on_new_version = policy_of(settings, models, self.name)
         self.false_alarms = own.false_alarms_per_week or settings.false_alarms_per_week
         self.min_duration, self.tolerance = settings.min_duration_events, settings.tolerance
         self.pinned_rate = own.rows_per_week
@@ -120,6 +128,35 @@ class Model:
         self.kpis.configure(settings, own)
         cooldown = own.cooldown_seconds if own.cooldown_seconds is not None else settings.cooldown_seconds
         self.cooldown_ms = int(cooldown * 1000)
+        asked = own.actions if own.actions is not None else settings.actions
+        if self.actions is not None:
+            self.actions.settings = asked
+        elif asked.rules:
+            self.actions = Actions.new(self.name, asked, self._open_episodes())
+
+    def _open_episodes(self) -> list[tuple[str, Mapping[str, Episode]]]:
+        """What an action can be about, by kind of signal."""
+        layout = None if self.actor.detection is None else self.actor.detection.layout
+        found: list[tuple[str, Mapping[str, Episode]]] = [
+            (KINDS[s.kind], {s.signal: self.episodes.open[s.signal]})
+            for s in (layout.signals if layout is not None else ())
+            if s.signal in self.episodes.open
+        ]
+        if self.labelled is not None:
+            found.append(("performance", self.labelled.episodes.open))
+        return [*found, ("kpi", self.kpis.episodes.open)]
+
+    def facts(self) -> Facts:
+        """What an action says of the model as it is now."""
+        d, labels = self.actor.detection, None if self.labelled is None else self.labelled.view()
+        known = labels is not None and not math.isnan(labels.coverage)
+        return Facts(
+            len(d.layout.signals) if d is not None else 0,
+            self.actor.version,
+            d.layout.reference_id if d is not None else None,
+            labels.coverage if labels is not None and known else None,
+            labels.matched if labels is not None else 0,
+        )
 
     def attach_plugins(self, stored: Sequence[Mapping[str, Any]] = ()) -> None:
         """Put the configured detectors of river on their channels, with their stored states if there are."""
@@ -150,7 +187,17 @@ class Model:
             self.actor.source_rows[source] = self.actor.source_rows.get(source, 0) + int(sources[index])
         while lo < hi:
             to = lo + self.actor.rows_to_boundary(block, lo, hi)
-            applied = self.actor.apply(block, lo, to)
+            leave = False
+            if self.on_new_version == "relearn" and self.actor.phase is Phase.LEARNING:
+                to, leave = self.versions.stretch(block, lo, to, self.actor.learning_rows)
+            before = self.versions.changes
+            to, former = self.versions.follow(block, lo, to)
+            if leave:
+                self.versions.left_out += to - lo
+                self.actor.pass_over(block, lo, to)
+                applied = None
+            else:
+                applied = self.actor.apply(block, lo, to)
             seen: list[tuple[int, Alert]] = []  # with the row that decided it
             if applied is not None:
                 if self.orphans:
@@ -174,7 +221,34 @@ class Model:
             lo = to
             if self.actor.at_boundary():
                 self._boundary()
+            if self.versions.changes > before:
+                out += self._new_version(former, block, to - 1, progress, context)
         return out
+
+    def _new_version(
+        self, former: str | None, block: Block, row: int, progress: Sequence[Progress], context: Context
+    ) -> list[Alert]:
+        """Another version has taken over at a row: say so, and learn its reference if that is asked for."""
+        source, offset = progress[int(block.source[row])].source, int(block.offset[row])
+        told = (
+            f"model {self.name}: version {self.versions.in_force!r} has taken over from {former!r} at "
+            f"{source.topic}/{source.partition}/{offset}"
+        )
+        if self.on_new_version != "relearn" or self.actor.phase is Phase.QUEUED:
+            self.notes.append(f"{told}; on_new_version is {self.on_new_version}")
+            return []
+        if not self.versions.may_learn():
+            self.notes.append(f"{told}; it was learned {LEARNINGS_MAX} times before, so the reference stays")
+            return []
+        self.notes.append(f"{told}; its next {self.actor.learning_rows} rows are its reference")
+        text = texts.new_version(str(self.versions.in_force), self.actor.learning_rows)
+        alerts = self._supersede(text, (source, offset), context)
+        self.actor.detection = self.actor.learning = self.actor.later = None
+        self.orphans = []  # their episodes are closed
+        self.actor.phase = Phase.QUEUED
+        if self.room_to_learn():
+            self.actor.phase = Phase.LEARNING
+        return alerts
 
     def _finding(
         self, finding: Any, applied: Applied, block: Block, progress: Sequence[Progress], context: Context
@@ -300,9 +374,7 @@ class Model:
         out += self.kpis.window(d, At(end, source, int(block.offset[row])), context)
         if applied.next_window is not None:
             end = window.time.end - 1
-        self.reports.append(
-            window_report(context.topic_id, self.name, d, verdict, rows=self.actor.rows, end_ms=end)
-        )
+        self.reports.append(window_report(context.topic_id, self.actor, d, verdict, end_ms=end))
         window.begin()
         window.tainted = self.episodes.told()
         return out
@@ -335,7 +407,9 @@ class Model:
                 self.actor.source_rows[source] = self.actor.source_rows.get(source, 0) + int(sources[index])
         d = self.actor.detection
         budget = self._budget(d.layout) if d is not None else Budget(1, 0)
-        traffic = Traffic(budget.sources, budget.frozen, self.false_alarms, self._rate(), self.tolerance)
+        traffic = Traffic(
+            budget.sources, budget.frozen, self.false_alarms, self._rate(), self.tolerance, self.actor.version
+        )
         return self.labelled.apply(events, labels, progress, time_ms, traffic, context, self.kpis)
 
     # --- boundaries --------------------------------------------------------------------------------------
@@ -486,6 +560,7 @@ class Model:
         """Put a baseline in force; returns the resolutions of episodes measured against the former one."""
         self.notes += [f"model {self.name}: {note}" for note in seasons.unmet(reference, self.seasons)]
         alerts = self._supersede(texts.SUPERSEDED, origin, context)
+        self.versions.promoted()
         self.finished_learning = self.actor.phase is Phase.LEARNING
         rate_known = (self.pinned_rate or reference.rows_per_week) > 0.0
         self._install(reference, warming=not (reference.time_ordered and rate_known))
@@ -532,6 +607,7 @@ class Model:
             origin=origin,
             reference_id="" if d is None else d.layout.reference_id,
             budget=self.false_alarms,
+            model_version=self.actor.version,
         )
         return replace(alert, data={**alert.data, "evidence": list(episode.evidence.values())})
 
@@ -552,6 +628,10 @@ class Model:
         advice = {"how_sure": how_sure(alert.data), "check_first": check_first(alert.data)}
         alert = replace(alert, data={**alert.data, **{key: text for key, text in advice.items() if text}})
         return self.life.told(alert, context.topic_id, self.cooldown_ms)
+
+    def retire(self, origin: tuple[Source, int], context: Context) -> list[Alert]:
+        """The alerts of a model that is not watched any more."""
+        return self._supersede(texts.RETIRED, origin, context)
 
     def state_lost(self, context: Context, partition: int, offset: int) -> Alert:
         """The alert that this model's stored state was unreadable."""
@@ -621,6 +701,8 @@ class Model:
             sum(plugin.alarms for plugin in d.plugins) if d is not None else 0,
             labels=labels,
             kpis=self.kpis.views(),
+            version_changes=self.versions.changes,
+            actions=self.actions.number if self.actions is not None else 0,
         )
 
     def _mean(self, channel: int) -> float:

@@ -41,6 +41,17 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Action:
+    """A request for a retraining; ``data`` is the object of ``schemas/action.v1.json``."""
+
+    id: str
+    type: str
+    time_ms: int  # event time at which the rule was met
+    model: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class StateRow:
     """A value of the state topic; ``encode`` runs off the event loop on arrays copied at the barrier.
 
@@ -142,6 +153,8 @@ class ModelView:
     plugin_alarms: int = 0  # of river's detectors; they open nothing
     labels: LabelView | None = None
     kpis: tuple[KpiView, ...] = ()
+    version_changes: int = 0  # times that another model version took over
+    actions: int = 0  # ever asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +167,4 @@ class Checkpoint:
     views: tuple[ModelView, ...]
     gone: tuple[str, ...] = ()  # models retired since
     reports: tuple[Report, ...] = ()
+    actions: tuple[Action, ...] = ()

@@ -8,7 +8,7 @@ clocks, threads. All decisions are functions of the envelopes and their record t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Self
 
 import numpy as np
@@ -20,8 +20,9 @@ from driftline.decide import store
 from driftline.decide.alerts import Context
 from driftline.decide.lifecycle import NO_DEADLINE
 from driftline.decide.model import Model
-from driftline.decide.outputs import Alert, Checkpoint, Report
+from driftline.decide.outputs import Action, Alert, Checkpoint, Report
 from driftline.decide.store import Position, RawPosition, next_key
+from driftline.decide.versions import IDLE_MS, VERSIONS_MAX, base_of, policy_of, version_name
 from driftline.detect.actor import Phase
 from driftline.errors import ExitCode, FatalError, HoleError
 from driftline.ingest.columns import take_rows
@@ -59,8 +60,10 @@ class MailboxPartition:
         self._dirty_models: dict[str, None] = {}
         self._alerts: list[Alert] = []
         self._reports: list[Report] = []
+        self._actions: list[Action] = []
         self._notes: list[str] = []
         self._deadline = NO_DEADLINE  # when the next mute of a model ends
+        self._gone: dict[str, Model] = {}  # retired since the last checkpoint
 
     @classmethod
     def restore(
@@ -101,6 +104,7 @@ class MailboxPartition:
         self.position = stored
         for name in stored.models:
             model, problem = store.read_model(name, rows, settings, models)
+            model.room_to_learn = self._may_learn
             self.models[name] = model
             if problem:
                 self._quarantine(model, problem)
@@ -149,6 +153,11 @@ class MailboxPartition:
         """The window reports since the last checkpoint, for an edge that stores nothing."""
         reports, self._reports = self._reports, []
         return reports
+
+    def take_actions(self) -> list[Action]:
+        """The actions since the last checkpoint, for an edge that stores nothing."""
+        actions, self._actions = self._actions, []
+        return actions
 
     def drain_notes(self) -> list[str]:
         """Messages for the log since the last call."""
@@ -222,14 +231,19 @@ class MailboxPartition:
             if command.offset > before[command.source]:
                 commands.setdefault(command.model, []).append(command)
         overlap = any(p.lo <= b for p, b in zip(envelope.progress, before.tolist(), strict=True))
-        rows = 0
+        rows, told = 0, len(self._alerts)
+        applied: list[tuple[str, Block]] = []
         joined: dict[str, tuple[list[Block], list[Block]]] = {}  # events and labels by model
         for block in envelope.blocks:
             kept = trim(block, before) if overlap else block
             is_labels = block.is_labels
             if not is_labels:
-                rows += self._model_events(block.model, kept, commands.pop(block.model, []), envelope)
+                parts = self._by_version(kept, envelope)
+                applied += [(name, part) for name, part in parts if len(part)]
+                for name, part in parts:
+                    rows += self._model_events(name, part, commands.pop(name, []), envelope)
             if self.settings.labels is not None and len(kept):
+                applied += [(block.model, kept)] * is_labels
                 joined.setdefault(block.model, ([], []))[is_labels].append(kept)
         for name, waiting in commands.items():
             rows += self._model_events(name, None, waiting, envelope)
@@ -237,7 +251,61 @@ class MailboxPartition:
             self._end_mutes()
         for name, (events, labels) in joined.items():
             rows += self._join(name, events, labels, envelope)
+        self._ask(applied, envelope, self._alerts[told:])
         return rows
+
+    def _ask(self, applied: Sequence[tuple[str, Block]], envelope: Envelope, alerts: Sequence[Alert]) -> None:
+        """What the alerts and the event time of an envelope mean to models with rules for actions."""
+        told: dict[str, list[Alert]] = {}
+        for alert in alerts:
+            told.setdefault(alert.model, []).append(alert)
+        times = dict.fromkeys(told, -1)
+        for name, block in applied:
+            model = self.models.get(name)
+            if model is not None and model.actions is not None:
+                model.actions.trail.add(block, envelope.progress)
+                times[name] = max(times.get(name, -1), int(block.event_time.max()))
+        for name, time in times.items():
+            model = self.models.get(name)
+            if model is not None and model.actions is not None:
+                found = model.actions.follow(told.get(name, ()), time, model.facts, self.context)
+                self._actions += found
+                self.urgent |= bool(found)
+
+    def _by_version(self, block: Block, envelope: Envelope) -> list[tuple[str, Block]]:
+        """The rows of a block by the model that they belong to: versions may be models of their own."""
+        name = block.model
+        if not block.versions or policy_of(self.settings, self.model_settings, name) != "per_version":
+            return [(name, block)]
+        if self.settings.labels is not None:
+            self._model(name)  # labels name no version: they are joined for all of them together
+        found: dict[str, list[npt.NDArray[np.int64]]] = {}
+        for code in np.unique(block.version).tolist():
+            index = np.flatnonzero(block.version == code)
+            own = name
+            if code >= 0:
+                own = self._version_model(name, block.versions[code], block, int(index[0]), envelope)
+            found.setdefault(own, []).append(index)
+        return [(own, take_rows(block, np.sort(np.concatenate(parts)))) for own, parts in found.items()]
+
+    def _version_model(self, name: str, version: str, block: Block, row: int, envelope: Envelope) -> str:
+        """The id of the model of a version, which there is room for from ``row`` on; else the model's own."""
+        own = version_name(name, version)
+        if own in self.models or own == name:
+            return own
+        others = [m for m in self.models.values() if base_of(m.name) == name and m.name != name]
+        if len(others) < VERSIONS_MAX:
+            return own
+        oldest = min(others, key=lambda m: (m.actor.last_time, m.name))
+        if int(block.event_time[row]) - oldest.actor.last_time < IDLE_MS:
+            self._note(f"model {name}: {VERSIONS_MAX} versions have events; {version!r} is counted with it")
+            return name
+        origin = (envelope.progress[int(block.source[row])].source, int(block.offset[row]))
+        self._collect(oldest.retire(origin, self.context))
+        self._note(f"model {oldest.name} had no events for a day: {own} takes its place")
+        self._gone[oldest.name] = self.models.pop(oldest.name)
+        self._dirty_models.pop(oldest.name, None)
+        return own
 
     def _join(self, name: str, events: list[Block], labels: list[Block], envelope: Envelope) -> int:
         """Join a model's events with its labels, once for the envelope; returns the labels that counted."""
@@ -313,10 +381,13 @@ class MailboxPartition:
             model = self.models[name] = Model.new(
                 name, self.settings, self.model_settings, learn=self._may_learn()
             )
+            model.room_to_learn = self._may_learn
+            self._gone.pop(name, None)
         return model
 
     def _may_learn(self) -> bool:
-        learning = sum(m.actor.phase is Phase.LEARNING for m in self.models.values())
+        # A model that has only labels, because its versions have the events, holds no rows.
+        learning = sum(m.actor.phase is Phase.LEARNING and m.actor.rows > 0 for m in self.models.values())
         return learning < self.settings.learning_models_max
 
     def _admit_next(self) -> None:
@@ -353,16 +424,20 @@ class MailboxPartition:
             return None
         changed = [self.models[name] for name in self._dirty_models]
         self.position.models = list(self.models)
-        rows = [row for model in changed for row in store.model_rows(model)]
+        rows = [row for model in self._gone.values() for row in store.tombstones(model)]
+        rows += [row for model in changed for row in store.model_rows(model)]
         rows.append(store.position_row(self.position, self.partition))
         out = Checkpoint(
             self.position.next,
             tuple(rows),
             tuple(self._alerts),
             tuple(model.view() for model in changed),
+            gone=tuple(self._gone),
             reports=tuple(self._reports),
+            actions=tuple(self._actions),
         )
-        self._alerts, self._reports, self._dirty_models = [], [], {}
+        self._gone = {}
+        self._alerts, self._reports, self._actions, self._dirty_models = [], [], [], {}
         self.dirty = self.urgent = False
         return out
 

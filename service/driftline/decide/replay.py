@@ -17,7 +17,7 @@ import numpy as np
 
 from driftline.config import InputSettings, Settings
 from driftline.decide.kpi import of_labels
-from driftline.decide.outputs import Alert, ModelView
+from driftline.decide.outputs import Action, Alert, ModelView
 from driftline.decide.partition import MailboxPartition
 from driftline.detect.reference import Reference, to_json
 from driftline.errors import BugError
@@ -52,6 +52,7 @@ class Summary:
     alerts: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     labels: int = 0  # accepted
+    actions: int = 0
 
 
 class TimedLabels:
@@ -114,6 +115,7 @@ class Replay:
             runbook_url=settings.runbook_url,
         )
         self.summary = Summary()
+        self.actions: list[Action] = []  # since they were last taken
         self._row = 0
         self._settings = settings
         self._labels: TimedLabels | None = None
@@ -206,7 +208,15 @@ class Replay:
     def _apply(self, envelope: Envelope) -> list[Alert]:
         for part in split(envelope):
             self.partition.apply(self.partition.next_offset, 0, pack(part))
+        found = self.partition.take_actions()
+        self.actions += found
+        self.summary.actions += len(found)
         return self.partition.take_alerts()
+
+    def take_actions(self) -> list[Action]:
+        """The actions since the last call."""
+        found, self.actions = self.actions, []
+        return found
 
     def views(self) -> list[ModelView]:
         """The models as they stand."""

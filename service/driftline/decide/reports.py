@@ -14,7 +14,7 @@ import numpy as np
 
 from driftline.decide import texts
 from driftline.decide.outputs import Report
-from driftline.detect.actor import Detection
+from driftline.detect.actor import Actor, Detection
 from driftline.detect.bins import COARSE
 from driftline.detect.kernels.windows import FINE
 from driftline.detect.windows import Judgement, named
@@ -23,20 +23,19 @@ from driftline.records import F64, I64
 NAMESPACE: Final = uuid.UUID("b5b3a1c7-2d0f-5c4e-8b0a-7f5f8e6d9c21")  # ours, fixed for ever: ids depend on it
 
 
-def window_report(
-    topic_id: str, model: str, d: Detection, verdict: Judgement, *, rows: int, end_ms: int
-) -> Report:
+def window_report(topic_id: str, actor: Actor, d: Detection, verdict: Judgement, *, end_ms: int) -> Report:
     """The report of the window that is full now.
 
-    ``rows`` is how many rows the model has seen, which names the window for ever; ``end_ms`` the event time
-    of its last row.
+    How many rows the actor has seen names the window for ever; ``end_ms`` is the event time of its last row.
     """
+    model = actor.model
     window, reference_id = d.window, d.layout.reference_id
-    ident = str(uuid.uuid5(NAMESPACE, "\x1f".join((topic_id, model, reference_id, str(rows)))))
+    ident = str(uuid.uuid5(NAMESPACE, "\x1f".join((topic_id, model, reference_id, str(actor.rows)))))
     data: dict[str, Any] = {
         "id": ident,
         "time": texts.rfc3339(end_ms),
         "model": model,
+        "model_version": actor.version,
         "reference": reference_id,
         "window": {
             "number": window.number,

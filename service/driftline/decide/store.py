@@ -5,7 +5,8 @@ Keys: ``n|partition`` (position, watermarks, models) and ``m|model|shard``. Shar
 warm-up), ``det.K`` (64 channels each), ``learn.K`` (rows being learned, of all columns or of those that
 appeared later; a sealed segment is written once); with labels ``labels`` (performance), ``pred.K`` and
 ``lab.K`` (segments of the join's logs, written once when full), ``pred-matched.K`` and ``lab-matched.K``
-(bitmaps of the rows that were matched); ``kpi`` where there are KPIs.
+(bitmaps of the rows that were matched); ``kpi`` where there are KPIs; with rules for actions
+``actions`` (open episodes, where times lie).
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ import numpy as np
 
 from driftline import __version__
 from driftline.config import DetectionSettings, ModelSettings
+from driftline.config.settings import ActionSettings
+from driftline.decide.actions import Actions
 from driftline.decide.episodes import Episodes
 from driftline.decide.labelled import FORMAT as LABELS_FORMAT
 from driftline.decide.lifecycle import Lifecycle, adopted, check_lifecycle
 from driftline.decide.model import Model
 from driftline.decide.outputs import StateRow, whole
+from driftline.decide.versions import Versions
 from driftline.detect import snapshot, upgrade
 from driftline.detect.actor import Actor, Detection, Phase, new_detection
 from driftline.detect.intact import check_detection, check_segment
@@ -158,6 +162,8 @@ def model_rows(model: Model) -> Iterator[StateRow]:
                 yield _row(name, own, header, content)
     if model.kpis.kept:
         yield _row(name, "kpi", model.kpis.to_json(), {})
+    if model.actions is not None:
+        yield _row(name, "actions", *model.actions.shard())
     d = actor.detection
     if d is None:
         return
@@ -204,12 +210,23 @@ def model_rows(model: Model) -> Iterator[StateRow]:
         yield _row(name, f"det.{shard}", {"state_version": STATE_VERSION}, arrays)
 
 
+def tombstones(model: Model) -> Iterator[StateRow]:
+    """What takes a model without labels off the state topic."""
+    actor, shards = model.actor, ["meta", "ref", "win", "kpi", "actions"]
+    if actor.detection is not None:
+        shards += [f"det.{shard}" for shard in range(-(-len(actor.detection.plan) // CHANNELS_A_SHARD))]
+    shards += [f"learn.{shard}" for shard in range(max(model.learn_shards, _segment_count(actor)))]
+    for shard in shards:
+        yield StateRow(shard_key(model.name, shard), lambda: None)
+
+
 def _row(model: str, shard: str, header: dict[str, Any], arrays: dict[str, Any]) -> StateRow:
     return StateRow(shard_key(model, shard), lambda: snapshot.encode(shard, header, arrays))
 
 
 def _meta(model: Model) -> dict[str, Any]:
     actor = model.actor
+    known = model.versions == Versions.first(actor.version)  # the usual case: earlier releases read it too
     return {
         "phase": actor.phase.value,
         "learning_rows": actor.learning_rows,
@@ -223,6 +240,7 @@ def _meta(model: Model) -> dict[str, Any]:
         "segments": _segment_count(actor),
         "episodes": model.episodes.to_json(),
         "life": model.life.to_json(),
+        **({} if known else {"versions": model.versions.to_json()}),
     }
 
 
@@ -270,7 +288,7 @@ def read_model(
     except (MessageError, KeyError, TypeError, ValueError, IndexError) as error:
         model = Model.new(name, settings, models, learn=True)
         try:  # keep counting rows, and mutes, where they survived
-            meta = _read_meta(name, rows)
+            meta = _meta_of(_decode(rows, name, "meta")[0])
             model.actor.source_rows = _sources(meta)
             model.actor.rows, model.actor.last_time = meta.rows, meta.last_time
             model.life.mutes = _read_life(name, rows, meta).mutes
@@ -288,7 +306,8 @@ def _decode(rows: Mapping[bytes, bytes], model: str, shard: str) -> tuple[dict[s
 def _read_model(
     name: str, rows: Mapping[bytes, bytes], settings: DetectionSettings, models: Mapping[str, ModelSettings]
 ) -> Model:
-    meta = _read_meta(name, rows)
+    header, _ = _decode(rows, name, "meta")
+    meta = _meta_of(header)
     model = Model.new(name, settings, models, learn=True)
     actor = model.actor
     actor.phase, actor.learning_rows = meta.phase, meta.learning_rows
@@ -297,6 +316,9 @@ def _read_model(
     actor.rate_marks, actor.source_rows = meta.rate_marks, _sources(meta)
     model.episodes = meta.episodes
     model.life = _read_life(name, rows, meta)
+    model.versions = Versions.first(meta.version)
+    if "versions" in header:
+        model.versions = Versions.from_json(header["versions"])
     if actor.phase in {Phase.WARMING, Phase.ACTIVE}:
         actor.detection, plugins = _read_detection(name, rows)
         model.attach_plugins(plugins)
@@ -318,6 +340,9 @@ def _read_model(
     _read_labels(model, rows)
     if shard_key(name, "kpi") in rows:
         model.kpis.restore(_decode(rows, name, "kpi")[0])
+    if shard_key(name, "actions") in rows:
+        model.actions = model.actions or Actions(name, ActionSettings())  # rules may have been taken away
+        model.actions.restore(*_decode(rows, name, "actions"))
     return model
 
 
@@ -355,8 +380,7 @@ class Meta:
     episodes: Episodes
 
 
-def _read_meta(name: str, rows: Mapping[bytes, bytes]) -> Meta:
-    header, _ = _decode(rows, name, "meta")
+def _meta_of(header: Mapping[str, Any]) -> Meta:
     meta = typed(Meta, {f.name: header[f.name] for f in fields(Meta)})
     if min(meta.rows, meta.dismissed, meta.lost_states, meta.segments) < 0 or meta.learning_rows < 1:
         raise MessageError("a count of the model is negative.")

@@ -171,6 +171,10 @@ def subject(model: str, signal: str, channel: str, direction: str, since_when: s
 
 
 SUPERSEDED: Final = "is compared with a new baseline from now on; what was open is closed"
+RETIRED: Final = (
+    "is not watched any more: this model version had no events for a day and made room for another; what was "
+    "open is closed"
+)
 LEARNS_AGAIN: Final = "is learned again by request; what was open is closed"
 
 
@@ -192,6 +196,12 @@ def unmuted(how: str) -> str:
 def acknowledged(by: str, why: str) -> str:
     """What is said of an open episode that somebody deals with."""
     return f"is still open, and {by} deals with it: {why}"
+
+
+def new_version(version: str, rows: int) -> str:
+    """What is said of an episode when another version of the model has taken over."""
+    learns = f"is learned anew from the next {rows:,} events"
+    return f"{learns}, because model version {version} has taken over; what was open is closed"
 
 
 def state_lost(model: str) -> str:

@@ -185,12 +185,7 @@ class Actor:
     def apply(self, block: Block, lo: int, hi: int) -> Applied | None:
         """Apply rows lo..hi, at most ``rows_to_boundary()``; None when nothing can have been found."""
         n = hi - lo
-        if not self.rate_marks:
-            self.rate_marks.append((self.rows, int(block.event_time[lo])))
-        self.rows += n
-        self.last_time = max(self.last_time, int(block.event_time[lo:hi].max()))
-        version = int(block.version[hi - 1])
-        self.version = block.versions[version] if version >= 0 else None
+        self.pass_over(block, lo, hi)
         if self.phase is Phase.LEARNING:
             if self.learning is None:
                 self.learning = LearningRows()
@@ -205,6 +200,15 @@ class Actor:
         elif self.detection is not None and self.phase is Phase.ACTIVE:
             return self._detect(self.detection, block, lo, hi)
         return None
+
+    def pass_over(self, block: Block, lo: int, hi: int) -> None:
+        """Count rows lo..hi without looking at their values."""
+        if not self.rate_marks:
+            self.rate_marks.append((self.rows, int(block.event_time[lo])))
+        self.rows += hi - lo
+        self.last_time = max(self.last_time, int(block.event_time[lo:hi].max()))
+        version = int(block.version[hi - 1])
+        self.version = block.versions[version] if version >= 0 else None
 
     def _derive(self, d: Detection, block: Block, lo: int, hi: int) -> tuple[F64, F64]:
         return d.layout.derive(block, d.codes, d.mismatches, lo, hi)

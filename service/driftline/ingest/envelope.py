@@ -28,6 +28,7 @@ from driftline.records import (
     FEATURES_MAX,
     MODEL_ID_PATTERN,
     NAME_CHARS_MAX,
+    VERSION_MARK,
     Block,
     Column,
     ColumnKind,
@@ -82,6 +83,8 @@ _U8: Final = np.dtype("u1")
 def mailbox_partition(model: str, partitions: int) -> int:
     """Mailbox partition of a model: CRC-32C of its id in UTF-8, modulo the number of partitions.
 
+    A version's model (``credit-risk::3``) is where its model is: only the part before ``::`` counts.
+
     Part of the stored state's identity: it must never change (golden values in the tests).
 
     Raises:
@@ -89,7 +92,7 @@ def mailbox_partition(model: str, partitions: int) -> int:
     """
     if partitions < 1:
         raise ValueError(f"partitions must be at least 1, not {partitions}")
-    return int(google_crc32c.value(model.encode())) % partitions
+    return int(google_crc32c.value(model.partition(VERSION_MARK)[0].encode())) % partitions
 
 
 # --- packing

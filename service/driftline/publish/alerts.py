@@ -31,20 +31,27 @@ def encode(alert: Alert) -> OutputRecord:
     """
     value = json_bytes(alert.data, f"alert {alert.id} of {alert.model}")
     model = quote(alert.model, safe="")
-    headers = (
-        ("ce_specversion", SPEC_VERSION),
-        ("ce_id", alert.id),
-        ("ce_source", f"/driftline/{model}"),
-        ("ce_type", alert.type),
-        ("ce_time", rfc3339(alert.time_ms)),
-        ("ce_subject", alert.signal),
-        ("content-type", CONTENT_TYPE),
-    )
     return OutputRecord(
         key=f"{model}/{quote(alert.signal, safe='')}".encode(),
         value=value,
-        headers=tuple((name, text.encode()) for name, text in headers),
+        headers=cloud_event(alert.id, alert.type, alert.time_ms, alert.model, alert.signal),
     )
+
+
+def cloud_event(
+    ident: str, kind: str, time_ms: int, model: str, subject: str
+) -> tuple[tuple[str, bytes], ...]:
+    """The attributes of a CloudEvent in binary mode, as headers."""
+    headers = (
+        ("ce_specversion", SPEC_VERSION),
+        ("ce_id", ident),
+        ("ce_source", f"/driftline/{quote(model, safe='')}"),
+        ("ce_type", kind),
+        ("ce_time", rfc3339(time_ms)),
+        ("ce_subject", subject),
+        ("content-type", CONTENT_TYPE),
+    )
+    return tuple((name, text.encode()) for name, text in headers)
 
 
 def describe(data: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from typing import Final, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import (
@@ -38,8 +38,9 @@ async def follow_alerts(
     from_beginning: bool = False,
     follow: bool = True,
     count_max: int | None = None,
+    role: Literal["alerts", "actions"] = "alerts",
 ) -> int:
-    """Hand alerts to ``show`` as they come and return how many there were.
+    """Hand alerts, or actions, to ``show`` as they come and return how many there were.
 
     Ends after ``count_max`` alerts or, without ``follow``, at the end of the topic as it was at the start.
     Records that are no JSON object are left out.
@@ -48,7 +49,7 @@ async def follow_alerts(
         OperatorError: the topic is missing or may not be read.
         OutsideError: the brokers cannot be reached.
     """
-    topic = settings.topics.name("alerts")
+    topic = settings.topics.name(role)
     shown = 0
     async with _consumer(settings, topic, from_beginning=from_beginning) as consumer:
         ends = None if follow else await consumer.end_offsets(consumer.assignment())

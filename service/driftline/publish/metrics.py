@@ -264,6 +264,8 @@ def _derived(views: Sequence[ModelView], choice: Choice) -> dict[str, list[tuple
         | _kpis(choice)
         | {
             "driftline_plugin_alarms_total": [((v.model,), float(v.plugin_alarms)) for v in models],
+            "driftline_model_version_changes_total": [((v.model,), float(v.version_changes)) for v in models],
+            "driftline_actions_total": [((v.model,), float(v.actions)) for v in models],
             "driftline_later_features": [((v.model,), float(v.later_features)) for v in models],
             "driftline_signals_firing": [((s,), float(n)) for s, n in firing.items()],
             "driftline_models": [((s,), float(n)) for s, n in states.items()],

@@ -15,8 +15,9 @@ from typing import Final
 from driftline.decide.outputs import ModelView, SignalView
 
 STICKY_SECONDS: Final = 3_600.0  # a graph of an hour keeps its lines
-# State, last event, rows, opened, resolved, dismissed, mismatches, later features, alarms of plug-ins.
-SERIES_PER_MODEL: Final = 9
+# State, last event, rows, opened, resolved, dismissed, mismatches, later features, alarms of plug-ins,
+# take-overs by another version, actions.
+SERIES_PER_MODEL: Final = 11
 SERIES_PER_SIGNAL: Final = 9  # shift, missing ratio, seven statistics of the last window
 # Joined, orphaned, duplicate, conflicting, expired, without id, pending, coverage, three delays, the end of
 # the window, and at most twelve statistics.

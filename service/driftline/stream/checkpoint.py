@@ -24,7 +24,7 @@ from driftline.clients import Clients
 from driftline.config import CheckpointSettings, Settings
 from driftline.decide.outputs import Checkpoint
 from driftline.errors import ExitCode, FatalError
-from driftline.publish import alerts, reports
+from driftline.publish import actions, alerts, reports
 from driftline.publish.metrics import Metrics
 from driftline.records import OutputRecord
 
@@ -64,12 +64,13 @@ class Encoded:
     rows: tuple[tuple[bytes, bytes | None], ...]  # key and value of state rows; no value: a tombstone
     alerts: tuple[OutputRecord, ...]
     reports: tuple[OutputRecord, ...] = ()
+    actions: tuple[OutputRecord, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes of keys and values."""
         rows = sum(len(key) + len(value or b"") for key, value in self.rows)
-        return rows + sum(len(record.value) for record in (*self.alerts, *self.reports))
+        return rows + sum(len(record.value) for record in (*self.alerts, *self.reports, *self.actions))
 
 
 def encode(checkpoint: Checkpoint) -> Encoded:
@@ -79,6 +80,7 @@ def encode(checkpoint: Checkpoint) -> Encoded:
         rows,
         tuple(alerts.encode(alert) for alert in checkpoint.alerts),
         tuple(reports.encode(report) for report in checkpoint.reports),
+        tuple(actions.encode(action) for action in checkpoint.actions),
     )
 
 
@@ -90,6 +92,7 @@ class Committer:
         self._state = settings.topics.name("state")
         self._alerts = settings.topics.name("alerts")
         self._reports = settings.topics.name("reports")
+        self._actions = settings.topics.name("actions")
         self._producer = clients.producer(
             transactional_id=settings.transactional_id(partition),
             transaction_timeout_ms=int(settings.checkpoint.transaction_timeout_seconds * 1000),
@@ -113,7 +116,12 @@ class Committer:
             await producer.send(self._state, value, key=key, partition=self._partition)
             for key, value in encoded.rows
         ]
-        for topic, records in ((self._alerts, encoded.alerts), (self._reports, encoded.reports)):
+        outputs = (
+            (self._alerts, encoded.alerts),
+            (self._reports, encoded.reports),
+            (self._actions, encoded.actions),
+        )
+        for topic, records in outputs:
             for record in records:
                 headers = list(record.headers)
                 sent.append(await producer.send(topic, record.value, key=record.key, headers=headers))

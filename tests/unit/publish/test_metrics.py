@@ -16,7 +16,7 @@ from driftline.decide.outputs import LabelView, ModelView, SignalView
 from driftline.errors import BugError
 from driftline.publish import catalogue
 from driftline.publish.metrics import CHILDREN_MAX, Metrics
-from driftline.publish.series import SERIES_PER_LABELLED, choose_series
+from driftline.publish.series import SERIES_PER_LABELLED, SERIES_PER_MODEL, choose_series
 
 ROOT = Path(__file__).parents[3]
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -305,7 +305,7 @@ def test_series_of_ten_thousand_signals_stay_under_the_cap() -> None:
     assert shown.count("driftline_alert_active") == 1_000
     assert len(shown) <= 3_000
     assert len(shown) > 3_000 - 9
-    total = 1_000 + 20 * 9 + 10_000 * 9
+    total = 1_000 + 20 * SERIES_PER_MODEL + 10_000 * 9
     assert found["driftline_series_dropped", ()] == total - len(shown)
     assert found["driftline_signals_firing", (("severity", "warning"),)] == 1_000
 

@@ -1,0 +1,1 @@
+"""The loop back to the model: drift, an action, a retraining, another version (README.md)."""
