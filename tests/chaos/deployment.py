@@ -28,6 +28,12 @@ SESSION_SECONDS: Final = (
 BROKER: Final = {"log.cleaner.backoff.ms": "1000", "log.initial.task.delay.ms": "1000"}
 # Windows and a reference of errors that a run of half a minute fills.
 LABELS: Final = {"window_rows": 200, "reference_rows": 500, "max_pending": 400_000}
+KPIS: Final = {
+    "right": {"measure": "accuracy", "min": 0.7, "window": 100},
+    "level": {"measure": "mean.f0", "max": 1.0, "window": 300},
+    "pace": {"measure": "events_per_minute", "min": 60, "window": "5s"},
+    "shape": {"measure": "psi.f1", "max": 0.2},
+}
 COMPACTION: Final = {
     "segment.ms": "3000",
     "min.cleanable.dirty.ratio": "0.01",
@@ -73,7 +79,7 @@ class Product:
         values["topics"]["mailbox_partitions"] = MAILBOX_PARTITIONS
         if self.labelled:
             values["inputs"] += [{"topic": self.labels, "kind": "labels", "start": "earliest"}]
-            values["detection"] |= {"labels": LABELS}
+            values["detection"] |= {"labels": LABELS, "kpis": KPIS}
         self.config = workers.write_settings(self.folder / "driftline.yaml", values)
         self.settings = load_settings(self.config)
         self.admin = Admin(self.bootstrap)

@@ -18,6 +18,16 @@ RAW: Final = "raw.events"
 LABELS: Final = "raw.labels"
 LABELLED_RATIO: Final = 0.4  # of the seeds
 TRAFFIC_SECONDS: Final = 32.0
+# Bounds that the traffic breaks and keeps again: of rows, of time, of the window of the reference.
+KPIS: Final[Mapping[str, Any]] = {
+    "level": {"measure": "mean.x", "max": 0.5, "window": 40, "min_rows": 1},
+    "pace": {"measure": "events_per_minute", "max": 1_600, "window": "2s", "for": 2},
+    "shape": {"measure": "psi.y", "max": 0.02},
+}
+LABEL_KPIS: Final[Mapping[str, Any]] = {
+    "right": {"measure": "accuracy", "min": 0.5, "window": 50, "min_rows": 1},
+    "covered": {"measure": "label_coverage", "min": 0.7, "window": "2s"},
+}
 
 # Faults that a deployment must survive, with their weights.
 SURVIVED: Final[Mapping[str, int]] = {
@@ -95,6 +105,8 @@ def make_plan(seed: int) -> Plan:
             "tolerance": 0.5,
             "false_alarms_per_week": 10_000,
             "actions": {"cooldown_hours": 0.001, "rules": [{"severity": "info", "lasting_hours": 0.0005}]},
+            "kpis": dict(KPIS),
+            "cooldown_seconds": 5.0,
             "learning_models_max": dice.choice((1, 50)),
         },
         "ingest": {
@@ -113,6 +125,7 @@ def make_plan(seed: int) -> Plan:
     )  # dice of its own: it changes no other plan
     if labelled:
         values["inputs"].append({"topic": LABELS, "kind": "labels", "start": "earliest"})
+        values["detection"]["kpis"] |= LABEL_KPIS
         values["detection"]["labels"] = {"window_rows": 100, "reference_rows": 500, "max_pending": 10_000}
     return Plan(
         seed=seed,

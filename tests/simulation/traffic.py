@@ -6,7 +6,9 @@ Owns: what must become of each row, known because it was made here (``expected``
 from __future__ import annotations
 
 import functools
+import json
 import random
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -78,6 +80,8 @@ class Traffic:
             world.broker.trim(log, world.plan.raw_start)
         for at, model in world.plan.promotions:
             world.loop.outside(at, lambda model=model: self._promote(model))  # type: ignore[misc]
+        for at in (9.0, 17.0, 23.0):
+            world.loop.outside(at, self._word)
 
     @property
     def rows(self) -> int:
@@ -100,6 +104,16 @@ class Traffic:
         for _ in range(self._dice.randint(1, 8)):
             self._send(self._dice.choice(world.broker.topics[RAW]), txn)
         world.loop.outside(self._dice.uniform(0.0, 3.0), lambda: world.broker.resolve(txn, "aborted"))
+
+    def _word(self) -> None:
+        """What somebody says of the alerts of a model."""
+        dice, model = self._label_dice, self._label_dice.choice(self._world.plan.models)
+        until = datetime.fromtimestamp(self._world.broker.now_ms() / 1000 + dice.uniform(1.0, 9.0), UTC)
+        said = dice.choice(({"type": "alert.mute", "until": until.isoformat()}, {"type": "alert.ack"}))
+        body = {**said, "model": model, "by": "jane", "why": "it is being repaired"}
+        log = self._world.broker.log(self._world.settings.topics.name("commands"), 0)
+        self._world.broker.append(log, None, json.dumps(body).encode())
+        self._world.note(f"{body['type']} for {model}")
 
     def _promote(self, model: str) -> None:
         log = self._world.broker.log(self._world.settings.topics.name("commands"), 0)

@@ -130,6 +130,15 @@ def test_kpis_of_events_open_and_resolve() -> None:
     assert ", above the agreed 0.5, since about 00:00 UTC" in text
 
 
+def test_every_kind_of_kpi_comes_back_without_labels() -> None:
+    """Also one that takes the windows of the reference, and has no rows of its own."""
+    model, _ = stream(EVENT_KPIS, X[:4_000], [])
+    again = Kpis("m")
+    again.configure(DetectionSettings(learning_rows=500, window_rows=1_000), EVENT_KPIS)
+    again.restore(json.loads(json.dumps(model.kpis.to_json())))
+    assert json.dumps(again.to_json()) == json.dumps(model.kpis.to_json())
+
+
 @given(cuts=st.lists(st.integers(0, 8_000), max_size=6))
 @settings(max_examples=15, deadline=None)
 def test_cuts_change_nothing(cuts: list[int]) -> None:
