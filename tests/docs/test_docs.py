@@ -48,6 +48,12 @@ def test_the_configuration_page_is_what_the_settings_say() -> None:
     assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == configuration.page()
 
 
+def test_every_key_says_what_it_means() -> None:
+    """A row with an empty last cell is a key without a description."""
+    rows = [line for line in configuration.page().splitlines() if line.startswith("| `")]
+    assert [row for row in rows if row.endswith("|  |") and "see below" not in row] == []
+
+
 def test_asyncapi_is_valid() -> None:
     """The document fits AsyncAPI's own schema, version 3.0.0."""
     schema = json.loads((Path(__file__).parent / "asyncapi-3.0.0.schema.json").read_text(encoding="utf-8"))

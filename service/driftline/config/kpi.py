@@ -138,7 +138,7 @@ class KpiSettings(BaseModel):
     )
     hysteresis: float = Field(0.0, ge=0, description="how far inside the bound it has to be to resolve")
     min_rows: int = Field(MIN_ROWS, ge=1, description="with fewer rows that count, a window says nothing")
-    severity: Literal["info", "warning", "critical"] = "warning"
+    severity: Literal["info", "warning", "critical"] = Field("warning", description="of its alerts")
 
     @model_validator(mode="after")
     def _makes_sense(self) -> KpiSettings:

@@ -60,17 +60,17 @@ class MappingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     model: Pointer | None = Field(None, description="the model id, unless inputs[].model fixes it")
-    id: Pointer | None = None
+    id: Pointer | None = Field(None, description="joins labels; without one there is no join")
     time: Pointer | None = Field(None, description="RFC 3339 or epoch milliseconds")
-    model_version: Pointer | None = None
+    model_version: Pointer | None = Field(None, description="of the model that answered")
     features: Annotated[dict[FeatureName, Pointer], BeforeValidator(_one_object)] = Field(
         {},
         max_length=FEATURES_MAX + 1,
         description="an object whose members are the features, or a pointer for each feature by name; "
         'the name "*" stands for an object with more of them',
     )
-    score: Pointer | None = None
-    class_: Pointer | None = Field(None, alias="class")
+    score: Pointer | None = Field(None, description="a number")
+    class_: Pointer | None = Field(None, alias="class", description="a name")
     probabilities: Pointer | None = Field(
         None,
         description="an object of classes and their probabilities: confidence and entropy are watched, and "

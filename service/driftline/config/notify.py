@@ -41,8 +41,8 @@ class _Part(BaseModel):
 class TargetSettings(_Part):
     """One receiver; secrets are better in files."""
 
-    kind: Literal["webhook", "slack", "alertmanager"]
-    url: SecretStr | None = None
+    kind: Literal["webhook", "slack", "alertmanager"] = Field(description="how it is spoken to")
+    url: SecretStr | None = Field(None, description="where to; the base URL of an Alertmanager")
     url_file: Path | None = Field(None, description="file that holds the URL; over url")
     format: Literal["cloudevents", "alert"] = Field(
         "cloudevents", description="of a webhook: a structured CloudEvent, or the alert's data alone"
@@ -54,9 +54,11 @@ class TargetSettings(_Part):
         None, description="one secret a line: all sign, while one replaces another"
     )
     token: SecretStr | None = Field(None, description="sent as Authorization: Bearer; not for slack")
-    token_file: Path | None = None
-    events: tuple[EventName, ...] = Field(("opened", "updated", "resolved"), min_length=1)
-    timeout_seconds: float = Field(10.0, ge=0.1, le=TIMEOUT_SECONDS_MAX)
+    token_file: Path | None = Field(None, description="file that holds the bearer token; over token")
+    events: tuple[EventName, ...] = Field(
+        ("opened", "updated", "resolved"), min_length=1, description="what it is told of"
+    )
+    timeout_seconds: float = Field(10.0, ge=0.1, le=TIMEOUT_SECONDS_MAX, description="of one attempt")
     max_age_hours: float = Field(24.0, gt=0, le=24 * 365, description="older alerts are not sent any more")
     resend_seconds: float = Field(
         60.0, ge=1, le=3_600, description="of alertmanager: how often open alerts are sent again"
@@ -122,8 +124,8 @@ class RouteSettings(_Part):
     models: tuple[Annotated[str, StringConstraints(min_length=1, max_length=128)], ...] = Field(
         ("*",), min_length=1, description="model ids; * and ? stand for anything, [ab] for a or b"
     )
-    min_severity: Severity = "info"
-    targets: tuple[TargetName, ...] = Field(min_length=1)
+    min_severity: Severity = Field("info", description="less severe alerts take another route or none")
+    targets: tuple[TargetName, ...] = Field(min_length=1, description="who is told")
 
 
 class NotifySettings(_Part):

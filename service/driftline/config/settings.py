@@ -64,19 +64,32 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """How to reach the brokers; the names are those of the Kafka clients."""
 
-    bootstrap_servers: str = "127.0.0.1:9092"
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-512"
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
+    bootstrap_servers: str = Field(
+        "127.0.0.1:9092", description="host:port of some brokers, separated by commas"
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to reach them; docs/security.md"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
+        "SCRAM-SHA-512", description="how to log in, with a protocol of SASL"
+    )
+    sasl_username: str | None = Field(None, description="the user")
+    sasl_password: SecretStr | None = Field(None, description="better in a file or in the environment")
     sasl_password_file: Path | None = Field(
         None, description="file that holds the password; over sasl_password"
     )
-    ssl_cafile: Path | None = None
-    ssl_certfile: Path | None = None
-    ssl_keyfile: Path | None = None
-    ssl_password: SecretStr | None = None
-    session_timeout_seconds: float = Field(10.0, ge=1, le=300)
+    ssl_cafile: Path | None = Field(
+        None, description="who signs the brokers' certificates; else those the system trusts"
+    )
+    ssl_certfile: Path | None = Field(None, description="the client's certificate (mTLS), PEM")
+    ssl_keyfile: Path | None = Field(None, description="the key of the client's certificate, PEM")
+    ssl_password: SecretStr | None = Field(None, description="of an encrypted key")
+    session_timeout_seconds: float = Field(
+        10.0,
+        ge=1,
+        le=300,
+        description="after so long without a sign a member of a group counts as dead, and others take over",
+    )
     insecure: bool = Field(False, description="allow brokers that are not on loopback without TLS")
 
     @field_validator("bootstrap_servers")
@@ -123,11 +136,13 @@ class KafkaSettings(Section):
 class InputSettings(Section):
     """One raw topic."""
 
-    topic: TopicName
+    topic: TopicName = Field(description="its name")
     kind: Literal["events", "labels"] = Field(
         "events", description="labels: later ground truths of events; see docs/labels.md"
     )
-    format: Literal["native"] = "native"
+    format: Literal["native"] = Field(
+        "native", description="JSON events as in docs/events.md; other shapes by mapping"
+    )
     model: ModelId | None = Field(
         None, description="the model of every record; else each record names its own"
     )
@@ -159,13 +174,26 @@ class InputSettings(Section):
 class TopicSettings(Section):
     """Our own topics."""
 
-    prefix: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "driftline"
-    mailbox_partitions: int = Field(4, ge=1, le=1024)
-    replication_factor: int = Field(3, ge=1, le=15)
-    min_insync_replicas: int = Field(2, ge=1, le=15)
+    prefix: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = Field(
+        "driftline", description="the topics are PREFIX.mailbox, PREFIX.alerts and so on"
+    )
+    mailbox_partitions: int = Field(
+        4,
+        ge=1,
+        le=1024,
+        description="most workers of stage 2 there can ever be; cannot be changed later (docs/sizing.md)",
+    )
+    replication_factor: int = Field(3, ge=1, le=15, description="copies of each partition")
+    min_insync_replicas: int = Field(
+        2, ge=1, le=15, description="copies that must have a record before it counts"
+    )
     retention_hours: int = Field(168, ge=1, le=24 * 365, description="alerts, reports, rejects, commands")
-    mailbox_retention_hours: int = Field(24, ge=1, le=24 * 365)
-    compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = "none"
+    mailbox_retention_hours: int = Field(
+        24, ge=1, le=24 * 365, description="how long stage 2 may be away before rows are lost"
+    )
+    compression: Literal["none", "lz4", "zstd", "snappy", "gzip"] = Field(
+        "none", description="of the mailbox; none is cheapest in CPU (ADR 5)"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -192,8 +220,8 @@ class TopicSettings(Section):
 class RiverDetector(Section):
     """A detector of river beside the built-in ones; its alarms are evidence, and open nothing unless told."""
 
-    river: str
-    args: dict[str, bool | int | float | None] = {}
+    river: str = Field(description="its name in river.drift, such as KSWIN")
+    args: dict[str, bool | int | float | None] = Field({}, description="its arguments")
     channel: str | None = Field(None, description="of the signal; location or rank unless given")
     opens: bool = Field(
         False, description="an alarm opens an episode of the signal, which the budget does not cover"
@@ -237,13 +265,17 @@ class LabelSettings(Section):
     reference_rows: int = Field(
         2_000, ge=500, le=20_000, description="first labelled events that later errors are compared with"
     )
-    min_duration_events: int = Field(30, ge=0, le=1_000_000)
+    min_duration_events: int = Field(
+        30, ge=0, le=1_000_000, description="more errors that last fewer labelled events open nothing"
+    )
 
 
 class PerformanceSettings(Section):
     """What a model predicts; guessed from its first labelled events where it is not said."""
 
-    task: Literal["auto", "binary", "multiclass", "regression"] = "auto"
+    task: Literal["auto", "binary", "multiclass", "regression"] = Field(
+        "auto", description="auto looks at the first predictions and labels"
+    )
     positive_class: str | None = Field(None, description="of a binary model; else true, or the last by name")
     threshold: float = Field(0.5, description="a score from here on predicts the positive class")
 
@@ -287,15 +319,23 @@ class ModelSettings(Section):
         None,
         description="of every number that has no season of its own; docs/decisions.md says what it needs",
     )
-    false_alarms_per_week: float | None = Field(None, gt=0, le=10_000)
-    learning_rows: int | None = Field(None, ge=500, le=1_000_000)
+    false_alarms_per_week: float | None = Field(
+        None, gt=0, le=10_000, description="instead of detection.false_alarms_per_week"
+    )
+    learning_rows: int | None = Field(
+        None, ge=500, le=1_000_000, description="instead of detection.learning_rows"
+    )
     rows_per_week: float | None = Field(
         None, gt=0, description="pins the traffic the thresholds are made for"
     )
     performance: PerformanceSettings = PerformanceSettings()
     kpis: OwnKpis = Field({}, description="by name, over those of detection; null drops one (docs/kpis.md)")
-    cooldown_seconds: float | None = Field(None, ge=0, le=604_800)
-    on_new_version: Literal["keep", "relearn", "per_version"] | None = None
+    cooldown_seconds: float | None = Field(
+        None, ge=0, le=604_800, description="instead of detection.cooldown_seconds"
+    )
+    on_new_version: Literal["keep", "relearn", "per_version"] | None = Field(
+        None, description="instead of detection.on_new_version"
+    )
     actions: ActionSettings | None = Field(None, description="instead of detection.actions")
 
 
@@ -305,8 +345,15 @@ class DetectionSettings(Section):
     false_alarms_per_week: float = Field(
         1.0, gt=0, le=10_000, description="for each model, over all its signals"
     )
-    learning_rows: int = Field(5_000, ge=500, le=1_000_000)
-    min_duration_events: int = Field(100, ge=0, le=1_000_000)
+    learning_rows: int = Field(
+        5_000,
+        ge=500,
+        le=1_000_000,
+        description="first events of a model that become its reference when no baseline is given",
+    )
+    min_duration_events: int = Field(
+        100, ge=0, le=1_000_000, description="a change that lasts fewer events opens nothing"
+    )
     tolerance: float = Field(0.05, gt=0, le=1, description="shift in reference standard deviations to ignore")
     cooldown_seconds: float = Field(
         3_600.0, ge=0, le=604_800, description="a signal that is back so soon does not page again"
@@ -317,9 +364,21 @@ class DetectionSettings(Section):
     window_hours: float | None = Field(
         None, ge=1 / 60, le=24 * 31, description="end a window by event time too, whichever comes first"
     )
-    models_per_partition_max: int = Field(1_000, ge=1, le=1_000)
-    learning_models_max: int = Field(50, ge=1, le=1_000)
-    idle_partition_seconds: float = Field(60.0, ge=1, le=86_400)
+    models_per_partition_max: int = Field(
+        1_000,
+        ge=1,
+        le=1_000,
+        description="of a mailbox partition; further models are ignored and named in the log",
+    )
+    learning_models_max: int = Field(
+        50, ge=1, le=1_000, description="at once in a partition; others wait in the state queued"
+    )
+    idle_partition_seconds: float = Field(
+        60.0,
+        ge=1,
+        le=86_400,
+        description="a raw partition without records for so long holds up the partition's time no more",
+    )
     on_new_version: Literal["keep", "relearn", "per_version"] = Field(
         "keep", description="what another model_version does to the reference; see docs/versions.md"
     )
@@ -348,8 +407,12 @@ class IngestSettings(Section):
     """Stage 1."""
 
     max_event_age_hours: float | None = Field(168.0, gt=0, description="null switches the check off")
-    flush_interval_seconds: float = Field(0.1, ge=0.01, le=10)
-    flush_rows: int = Field(20_000, ge=1, le=200_000)
+    flush_interval_seconds: float = Field(
+        0.1, ge=0.01, le=10, description="how long rows wait to be sent to stage 2 together"
+    )
+    flush_rows: int = Field(
+        20_000, ge=1, le=200_000, description="rows that are sent at once without waiting"
+    )
     discover_models: bool = Field(False, description="accept any model id that events name, up to a cap")
     reject_payload: bool = Field(False, description="put the rejected record itself into the rejects topic")
     accept_gap: bool = Field(False, description="go on after records were lost by retention; counts them")
@@ -358,21 +421,42 @@ class IngestSettings(Section):
 class CheckpointSettings(Section):
     """When state is stored."""
 
-    interval_seconds: float = Field(5.0, ge=0.1, le=300)
-    urgent_per_second_max: float = Field(2.0, gt=0, le=20)
-    transaction_timeout_seconds: float = Field(30.0, ge=5, le=300)
-    take_over_timeout_seconds: float = Field(60.0, ge=5, le=600)
+    interval_seconds: float = Field(
+        5.0,
+        ge=0.1,
+        le=300,
+        description="how often state is stored; what came since is applied again after a crash",
+    )
+    urgent_per_second_max: float = Field(
+        2.0, gt=0, le=20, description="checkpoints because of an alert, which does not wait for the interval"
+    )
+    transaction_timeout_seconds: float = Field(
+        30.0, ge=5, le=300, description="a transaction open for longer is aborted by the broker"
+    )
+    take_over_timeout_seconds: float = Field(
+        60.0,
+        ge=5,
+        le=600,
+        description="a worker that needs longer to read the state of its partitions ends itself",
+    )
 
 
 class HttpSettings(Section):
     """/live, /ready, /metrics."""
 
-    host: str = "127.0.0.1"
+    host: str = Field(
+        "127.0.0.1",
+        description="where /live, /ready and /metrics listen; docs/security.md on others than loopback",
+    )
     port: int = Field(9464, ge=0, le=65_535, description="0 picks a free port")
-    series_max: int = Field(5_000, ge=100, le=20_000)
-    signal_series_per_model_max: int = Field(100, ge=1, le=2_000)
+    series_max: int = Field(
+        5_000, ge=100, le=20_000, description="of /metrics in all; open episodes come first"
+    )
+    signal_series_per_model_max: int = Field(
+        100, ge=1, le=2_000, description="signals of a model on /metrics; those that moved most"
+    )
     tls_certfile: Path | None = Field(None, description="PEM with the chain; then only HTTPS is spoken")
-    tls_keyfile: Path | None = None
+    tls_keyfile: Path | None = Field(None, description="the key of tls_certfile, PEM")
     token_file: Path | None = Field(
         None, description="file with the bearer token that /metrics asks for; /live and /ready never do"
     )
@@ -419,12 +503,18 @@ class Settings(BaseSettings):
     checkpoint: CheckpointSettings = CheckpointSettings()
     http: HttpSettings = HttpSettings()
     notify: NotifySettings = NotifySettings()
-    group: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "driftline"
+    group: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = Field(
+        "driftline", description="the consumer groups are GROUP-ingest and GROUP-detect"
+    )
     revision_number: int = Field(
         0, ge=0, description="raise it with every change of detection or models: older workers then stop"
     )
-    runbook_url: str = "https://github.com/driftline/driftline/blob/main/docs/runbook.md"
-    log_format: Literal["auto", "json", "text"] = "auto"
+    runbook_url: str = Field(
+        "https://github.com/driftline/driftline/blob/main/docs/runbook.md", description="in every alert"
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="auto: text on a terminal, JSON elsewhere"
+    )
 
     @classmethod
     def settings_customise_sources(
