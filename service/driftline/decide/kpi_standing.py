@@ -119,9 +119,7 @@ class Kpi:
         m, counts = self.meter, np.array(held.counts, np.int64)
         shapes = (counts.shape, len(held.sums))
         wrong = shapes != (m.counts.shape, len(m.sums)) or int(counts.min()) < 0
-        full = m.window_ms is None and held.rows >= max(
-            m.window_rows, 1
-        )  # 0: its windows are made elsewhere
+        full = m.window_ms is None and held.rows >= max(m.window_rows, 1)  # 0: its windows are made elsewhere
         if wrong or held.rows < 0 or full:
             raise MessageError(f"the counts of KPI {self.name} are inconsistent.")
         m.counts, m.sums = counts, np.array([math.nan if v is None else v for v in held.sums])
