@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo loop test check lint types imports bench bench-peers quality sim mutants chaos recovery overload soak \
-	fuzz docs docs-pages golden security-test audit dashboards dashboards-test deploy-test image-steps lock clean
+	fuzz docs docs-pages golden security-test audit dashboards dashboards-test console-test deploy-test image-steps lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -85,6 +85,10 @@ dashboards-test: setup ## every panel and rule against a real Prometheus, worker
 
 security-test: setup ## the product on a Kafka with TLS, SASL and ACLs, and every attack we know: let in 0; needs openssl
 	$(BIN)/python tests/security/run.py $(ARGS)
+
+console-test: setup ## the report and the console in a real Chromium, under live traffic; needs: apt install chromium
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group browser
+	$(BIN)/python tests/browser/run.py $(ARGS)
 
 deploy-test: setup ## lint, render and validate Dockerfile, compose file and Helm chart with their own tools
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group deploy

@@ -9,7 +9,7 @@ import numpy as np
 
 from driftline.config import DetectionSettings, ModelSettings
 from driftline.config.settings import LabelSettings
-from driftline.decide.outputs import Alert
+from driftline.decide.outputs import Alert, Report
 from driftline.decide.partition import MailboxPartition
 from driftline.ingest.envelope import pack
 from driftline.records import Block, Column, ColumnKind, Envelope, Progress, Source, Tag
@@ -89,6 +89,7 @@ class Mailbox:
         self.partition = partition
         self.stored: dict[bytes, bytes] = {}
         self.alerts: list[Alert] = []
+        self.reports: list[Report] = []
         self.checkpoint_bytes = 0
         self._next = {EVENTS: 0, LABELS: 0}
 
@@ -117,6 +118,7 @@ class Mailbox:
         if found is None:
             return
         self.alerts += found.alerts
+        self.reports += found.reports
         for row in found.state:
             for key, value in row.records():
                 self.checkpoint_bytes += len(key) + len(value or b"")

@@ -16,7 +16,9 @@ from driftline import cli
 from driftline.decide.outputs import Alert
 from driftline.localkafka import LocalKafka
 from driftline.publish.alerts import encode
+from harness import page_story
 from harness.kafka_io import Admin
+from harness.page_story import at, story
 
 
 @pytest.fixture
@@ -130,6 +132,24 @@ def test_topics_then_tail_then_promote(
     assert record.key == b"m"
     assert (body["type"], body["model"], body["by"], body["why"]) == ("baseline.promote", "m", "jane", "test")
     assert body["baseline"] == json.loads(baseline.read_text())
+
+
+def test_report_reads_what_was_committed(kafka: LocalKafka, topic_prefix: str, config: Path) -> None:
+    """One model of two; what an aborted transaction said never happened."""
+    assert run("topics", "create", "-c", str(config)).exit_code == 0
+    ghost = page_story.alert("opened", 9, signal="ghost", opened=9)
+    asyncio.run(page_story.write(kafka.bootstrap, topic_prefix, [*story(), *story("other")]))
+    asyncio.run(page_story.write(kafka.bootstrap, topic_prefix, [ghost], commit=False))
+    told = json.loads(run("report", "-m", "m", "-c", str(config), "--format", "json").stdout)
+    assert [e["signal"] for e in told["episodes"]] == ["age", "land"]
+    assert len(told["performance"]) == 10
+    late = ["report", "-m", "m", "-c", str(config), "--format", "json", "--since", at(7)]
+    told = json.loads(run(*late).stdout)
+    assert [e["signal"] for e in told["episodes"]] == ["age"]  # opened before, and still open
+    assert len(told["performance"]) == 4
+    # Nothing was written later than its event by years: a begin in the far future finds no report to seek to.
+    none = run("report", "-m", "m", "-c", str(config), "--since", "2100-01-01", "--format", "json")
+    assert json.loads(none.stdout)["performance"] == []
 
 
 def test_baseline_of_a_topic_range(

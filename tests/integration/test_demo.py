@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -97,6 +98,11 @@ def test_a_newcomers_run_passes_and_keep_holds_it_until_it_is_ended(
     assert re.search(r"no alert of a KPI|\d+ alerts? that a KPI was broken", run.output)
     started = run.descendants()
     assert any("run" in p.cmdline() for p in started), started
+    console = re.search(r"console (http://127\.0\.0\.1:\d+) ", run.output)
+    assert console is not None, run.output
+    address = f"{console[1]}/model?name=flight-delay"
+    with urllib.request.urlopen(address, timeout=10) as page:  # noqa: S310 - ours
+        assert b"Signals by drift" in page.read()
     run.process.terminate()
     assert run.wait(GONE_SECONDS_MAX) == 0, run.output
     _, alive = psutil.wait_procs(started, timeout=5)
@@ -128,9 +134,13 @@ def test_it_leaves_no_process_behind_when_killed(kafka: LocalKafka, demo: Callab
     assert alive == []
 
 
-def test_without_a_broker_it_says_so_and_finds_the_same(demo: Callable[..., Demo]) -> None:
-    """The pure core alone: same verdict, no Kafka."""
-    run = demo("--events", "20000", "--kafka", "none")
+def test_without_a_broker_it_says_so_and_finds_the_same(demo: Callable[..., Demo], tmp_path: Path) -> None:
+    """The pure core alone: same verdict, no Kafka; the review of it on a page."""
+    page = tmp_path / "flights.html"
+    run = demo("--events", "20000", "--kafka", "none", "--report", str(page))
     assert run.wait(SECONDS_MAX) == 0, run.output
     assert "without a broker" in run.output
     assert "19,998 accepted + 2 rejected" in run.output
+    text = page.read_text(encoding="utf-8")
+    assert "windows of labelled events" in text
+    assert "Most different from the reference" in text

@@ -19,6 +19,7 @@ from driftline.ingest.envelope import unpack
 from driftline.ingest.service import BEGUN
 from driftline.publish import actions as action_records
 from driftline.publish import alerts as alert_records
+from driftline.publish import reports as report_records
 from driftline.records import ENVELOPE_BYTES_MAX, Envelope, ProgressFlag
 from driftline.stream.agent import mailbox_partitions
 from simulation.broker import Log, Record, Txn
@@ -86,6 +87,8 @@ class Monitor:
         self._versions = [0] * count  # transactions of each state partition
         self._seen: list[dict[object, int]] = [{} for _ in range(count)]  # version that a process has read
         self.transactions = self.alerts = self.actions = self.envelopes = 0
+        self.reports = 0
+        self._reported: list[bytes | None] = []  # by the transaction at hand
         world.broker.on_append = self._appended
         world.broker.on_commit = self._committed
         world.broker.on_read = self._read
@@ -201,6 +204,8 @@ class Monitor:
         after = json.loads(rows[next_key(p)] or b"")["next"]
         self.transactions += 1
         self.alerts += len(alerts)
+        self._reported = [r.value for log, r in txn.records if log.topic == self._world.reports]
+        self.reports += len(self._reported)
         self._world.note(f"checkpoint {p} by {txn.process.name}: {before} -> {after}, {len(alerts)} alerts")
         if after < before:
             self.broken("position", f"partition {p} goes back from {before} to {after}")
@@ -238,6 +243,11 @@ class Monitor:
         self.actions += len(asked)
         if asked != [record.value for record in actions]:
             self.broken("actions", f"partition {p} at {offset}: {_names(actions)}, due {_names(asked)}")
+            return
+        if [report_records.encode(report).value for report in due.reports] != self._reported:
+            self.broken(
+                "reports", f"partition {p} at {offset}: {len(self._reported)}, due {len(due.reports)}"
+            )
             return
         for key, value in (record for row in due.state for record in row.records()):
             if self.views[p].get(key) != value:

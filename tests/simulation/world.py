@@ -27,7 +27,7 @@ from simulation.plan import Plan
 
 STOP_SECONDS_MAX: Final = 28.0  # as in ``app``: then the process is ended
 RESTART_SECONDS: Final = (0.2, 4.0)  # what a supervisor takes
-OUTPUTS: Final = ("alerts", "actions", "rejects", "commands")
+OUTPUTS: Final = ("alerts", "reports", "actions", "rejects", "commands")
 
 
 class World:
@@ -52,6 +52,7 @@ class World:
         self.mailbox, self.state = topics.name("mailbox"), topics.name("state")
         self.alerts, self.rejects = topics.name("alerts"), topics.name("rejects")
         self.actions = topics.name("actions")
+        self.reports = topics.name("reports")
         for name in plan.raws:
             self.broker.create(name, plan.raw_partitions)
         for name in (self.mailbox, self.state):

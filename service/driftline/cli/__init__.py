@@ -45,6 +45,14 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "alerts": ("driftline.cli.alerts", "Follow the alerts topic; list alerts and explain one."),
     "actions": ("driftline.cli.actions", "Follow the requests for a retraining."),
+    "console": (
+        "driftline.cli.console",
+        "Show all models, their drift, performance and alerts in a browser, live.",
+    ),
+    "report": (
+        "driftline.cli.report",
+        "Write what happened to a model as one page for a review: HTML, Markdown or JSON.",
+    ),
     "baseline": (
         "driftline.cli.baseline",
         "Build a baseline from training data, look at it, promote it to a running service.",

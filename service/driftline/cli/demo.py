@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +27,10 @@ def demo(
     ] = None,
     kafka: Annotated[str, typer.Option(help="auto, java, docker, HOST:PORT, or none (no broker).")] = "auto",
     keep: Annotated[bool, typer.Option(help="Leave Kafka and the worker running until Ctrl-C.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write the review of the flights' model to this file (HTML).", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Chooses the January days that are held out as a control.")] = 1,
 ) -> None:
     """Watch drift being found in real flights: a real Kafka, a real worker, one planted fault.
@@ -43,4 +48,4 @@ def demo(
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)  # a log has no width of its own
-    raise typer.Exit(run_demo(DemoOptions(events, speed, kafka, keep, seed), console))
+    raise typer.Exit(run_demo(DemoOptions(events, speed, kafka, keep, seed, report), console))

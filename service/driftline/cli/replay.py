@@ -45,6 +45,7 @@ def replay(
     as_json: bool = typer.Option(
         False, "--json", help="One JSON object a line: each alert, each action, then a summary."
     ),
+    reports: bool = typer.Option(False, "--reports", help="With --json: the reports of full windows too."),
     model: str | None = typer.Option(
         None, "--model", "-m", help="The model of all events; else each names its own."
     ),
@@ -76,6 +77,9 @@ def replay(
         for alert in alerts:
             # ASCII: whatever reads a pipe may print it to a terminal.
             typer.echo(json.dumps(alert_row(alert)) if as_json else describe(alert.data))
+        windows = run.partition.take_reports()
+        for report in windows if as_json and reports else ():
+            typer.echo(json.dumps(report.data))
 
     for decoded, rows in event_files(files, settings, run.decoder, column, batch):
         show(run.take(decoded, rows))

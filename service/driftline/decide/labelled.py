@@ -23,8 +23,9 @@ from driftline.decide.episodes import Episode, Episodes, effect_size, paged, sev
 from driftline.decide.error_change import ErrorChange
 from driftline.decide.kpi import Kpis
 from driftline.decide.kpi_standing import At
-from driftline.decide.outputs import Alert, LabelView
+from driftline.decide.outputs import Alert, LabelView, Report
 from driftline.decide.policy import plan_channel
+from driftline.decide.reports import performance_report
 from driftline.detect.intact import check_performance
 from driftline.detect.join_log import Read, Shard
 from driftline.detect.kernels import join as kernel
@@ -253,6 +254,19 @@ class Labelled:
         return replace(alert, type="driftline.alert.updated", data=data)
 
     # --- views and storing
+
+    def take_reports(self, topic_id: str) -> list[Report]:
+        """The reports of the windows that were completed since the last call."""
+        closed, self.performance.closed = self.performance.closed, []
+        if not closed:
+            return []
+        seen = self.view()
+        c = self.labels.counts
+        predictions, covered = int(c[kernel.PREDICTIONS]), int(c[kernel.COVERED])
+        return [
+            performance_report(topic_id, self.model, window, seen, predictions=predictions, covered=covered)
+            for window in closed
+        ]
 
     def view(self) -> LabelView:
         """What metrics show."""

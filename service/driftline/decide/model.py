@@ -410,7 +410,9 @@ class Model:
         traffic = Traffic(
             budget.sources, budget.frozen, self.false_alarms, self._rate(), self.tolerance, self.actor.version
         )
-        return self.labelled.apply(events, labels, progress, time_ms, traffic, context, self.kpis)
+        out = self.labelled.apply(events, labels, progress, time_ms, traffic, context, self.kpis)
+        self.reports += self.labelled.take_reports(context.topic_id)
+        return out
 
     # --- boundaries --------------------------------------------------------------------------------------
 

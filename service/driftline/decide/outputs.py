@@ -32,7 +32,11 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a full window of a model looked like; ``data`` is the object of ``schemas/report.v1.json``."""
+    """What a full window of a model looked like.
+
+    ``data`` is the object of ``schemas/report.v1.json``, or of ``schemas/performance-report.v1.json`` for a
+    window of labelled events.
+    """
 
     id: str
     time_ms: int  # event time of the window's last row

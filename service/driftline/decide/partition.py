@@ -315,6 +315,8 @@ class MailboxPartition:
             self.position.over_limit += count
             return 0
         self._collect(model.join(events, labels, envelope.progress, self.position.time, self.context))
+        self._reports += model.reports
+        model.reports = []
         self._touch(name)
         return count
 

@@ -1,6 +1,8 @@
-"""The report of a full window: counts and statistics of every signal (``schemas/report.v1.json``).
+"""The reports of full windows: of every signal, and of the labelled events (performance).
 
-Small on purpose: a row a signal with its cells (deciles of the reference, or categories), about 400 bytes.
+Owns the objects of ``schemas/report.v1.json`` and ``schemas/performance-report.v1.json``; both go to the
+reports topic and ``kind`` tells them apart. Small on purpose: a row a signal with its cells (deciles of the
+reference, or categories), about 400 bytes; about 500 bytes for a window of performance.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ from typing import Any, Final
 import numpy as np
 
 from driftline.decide import texts
-from driftline.decide.outputs import Report
+from driftline.decide.outputs import LabelView, Report
 from driftline.detect.actor import Actor, Detection
 from driftline.detect.bins import COARSE
 from driftline.detect.kernels.windows import FINE
+from driftline.detect.performance import ClosedWindow
 from driftline.detect.windows import Judgement, named
 from driftline.records import F64, I64
 
 NAMESPACE: Final = uuid.UUID("b5b3a1c7-2d0f-5c4e-8b0a-7f5f8e6d9c21")  # ours, fixed for ever: ids depend on it
+PAIRS_MAX: Final = 100  # of predicted and true class in a report: all of ten classes, 3 KB at the most
 
 
 def window_report(topic_id: str, actor: Actor, d: Detection, verdict: Judgement, *, end_ms: int) -> Report:
@@ -33,6 +37,7 @@ def window_report(topic_id: str, actor: Actor, d: Detection, verdict: Judgement,
     ident = str(uuid.uuid5(NAMESPACE, "\x1f".join((topic_id, model, reference_id, str(actor.rows)))))
     data: dict[str, Any] = {
         "id": ident,
+        "kind": "signals",
         "time": texts.rfc3339(end_ms),
         "model": model,
         "model_version": actor.version,
@@ -48,6 +53,45 @@ def window_report(topic_id: str, actor: Actor, d: Detection, verdict: Judgement,
     if window.time.length_ms:
         data["window"]["late"] = window.time.late
     return Report(ident, end_ms, model, data)
+
+
+def performance_report(
+    topic_id: str, model: str, closed: ClosedWindow, seen: LabelView, *, predictions: int, covered: int
+) -> Report:
+    """The report of a complete window of labelled events.
+
+    ``seen``, ``predictions`` and ``covered`` (those with a label) are the join's at the end of the envelope
+    that completed the window: totals since the model's first event.
+    """
+    window = closed.result
+    name = (topic_id, model, "performance", str(window.number), str(window.last_time))
+    ident = str(uuid.uuid5(NAMESPACE, "\x1f".join(name)))
+    pairs = [list(pair) for pair in closed.confusion]
+    data: dict[str, Any] = {
+        "id": ident,
+        "kind": "performance",
+        "time": texts.rfc3339(window.last_time),
+        "model": model,
+        "task": closed.task,
+        "window": {
+            "number": window.number,
+            "rows": window.rows,
+            "from": texts.rfc3339(window.first_time),
+            "to": texts.rfc3339(window.last_time),
+        },
+        "statistics": {name: _short(value) for name, value in window.values.items()},
+        "confusion": pairs[:PAIRS_MAX],
+        "confusion_left_out": sum(pair[2] for pair in closed.confusion[PAIRS_MAX:]),
+        "labels": {
+            "predictions": predictions,
+            "covered": covered,
+            "pending": seen.pending,
+            "coverage": _short(seen.coverage),
+            "delay_seconds": {f"p{round(share * 100)}": _short(value) for share, value in seen.delays},
+        },
+        "open": seen.severity is not None,
+    }
+    return Report(ident, window.last_time, model, data)
 
 
 def _signal(d: Detection, s: int, verdict: Judgement) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def replay_events(
     on_batch: Callable[[int, ModelView], None] = lambda _n, _v: None,
     broken: int = 0,
     labels: Sequence[bytes] = (),
+    on_report: Callable[[Mapping[str, Any]], None] = lambda _: None,
 ) -> tuple[list[Mapping[str, Any]], RowCount, Labelled | None]:
     """All alerts of the events, where every event went, and what labels said.
 
@@ -55,6 +56,8 @@ def replay_events(
         for alert in replay.finish() if lines is None else replay.feed(lines):
             alerts.append(alert.data)
             on_alert(alert.data)
+        for report in replay.partition.take_reports():
+            on_report(report.data)
         on_batch(replay.summary.rows, _view(replay))
     total = replay.summary
     count = RowCount(

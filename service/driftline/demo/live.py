@@ -85,6 +85,7 @@ class Outcome:
     seconds: float
     latencies: list[float]
     performance: Performance | None = None
+    reports: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(slots=True)
@@ -142,7 +143,7 @@ async def run_live(
         for task in done - {work}:
             task.result()  # the watchers never end by themselves: this raises
         seconds = work.result()
-        outcome, performance = await _read_back(settings, stream)
+        outcome, performance, reports = await _read_back(settings, stream)
         deadline = time.monotonic() + 5.0
         while state.alerts_seen < len(outcome[0]):
             if time.monotonic() > deadline:
@@ -154,7 +155,7 @@ async def run_live(
         ended, _ = await asyncio.wait({work, *tasks}, timeout=END_SECONDS_MAX)
         for task in ended:
             task.cancelled() or task.exception()  # looked at, or asyncio reports it as never retrieved
-    return Outcome(*outcome, seconds, state.latencies, performance)
+    return Outcome(*outcome, seconds, state.latencies, performance, reports)
 
 
 async def _work(
@@ -273,14 +274,17 @@ async def _stored(settings: Settings, worker: Worker, last_rows: Mapping[str, in
 
 async def _read_back(
     settings: Settings, stream: Stream
-) -> tuple[tuple[list[Mapping[str, Any]], RowCount], Performance | None]:
-    """Alerts, counts and what labels said out of the topics."""
+) -> tuple[tuple[list[Mapping[str, Any]], RowCount], Performance | None, list[Mapping[str, Any]]]:
+    """Alerts, counts, what labels said and reports out of the topics."""
     client, topic = client_options(settings.kafka), settings.inputs[0].topic
     partitions = settings.topics.mailbox_partitions
-    alerts = [
-        json.loads(r.value)
-        for r in await read_all(client, settings.topics.name("alerts"), partitions)
-        if r.value is not None
+    alerts, reports = [
+        [
+            json.loads(r.value)
+            for r in await read_all(client, settings.topics.name(role), partitions)
+            if r.value is not None
+        ]
+        for role in ("alerts", "reports")
     ]
     rejected = set()
     for record in await read_all(client, settings.topics.name("rejects"), partitions):
@@ -302,7 +306,7 @@ async def _read_back(
         f"the end of {topic}, the stored state in {settings.topics.name('state')}, "
         f"and {settings.topics.name('rejects')}",
     )
-    return (alerts, count), performance_of(model.labelled, stream)
+    return (alerts, count), performance_of(model.labelled, stream), reports
 
 
 def performance_of(labelled: Labelled | None, stream: Stream) -> Performance | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -51,6 +52,7 @@ class DemoOptions:
     kafka: str = "auto"
     keep: bool = False
     seed: int = 1  # chooses the held-out days
+    report: Path | None = None  # where to write the review
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,22 @@ from driftline import topics
 from driftline.config import Settings
 from driftline.demo import direct, live
 from driftline.demo.closing import print_summary
+from driftline.demo.flights import MODEL
 from driftline.demo.live import Outcome
 from driftline.demo.preparation import DemoOptions, Prepared, demo_config, demo_settings, prepare, say
 from driftline.demo.summary import summarise
 from driftline.demo.view import Frame, SignalLine, View, ranked
 from driftline.demo.wire import quiet_clients
+from driftline.demo.worker import Console as WebConsole
 from driftline.demo.worker import Worker
 from driftline.errors import OperatorError, OutsideError
 from driftline.localkafka import KafkaUnavailable, LocalKafka, local_kafka
 from driftline.localkafka.base import KAFKA_VERSION, ForeignKafka
 from driftline.localkafka.docker import DockerKafka
 from driftline.localkafka.java import JavaKafka, free_ports
+from driftline.publish.history import fold
+from driftline.publish.review import BOUNDS, make
+from driftline.publish.review_pages import html
 
 EVENTS_MIN: Final = 20_000  # with fewer, nothing has room to return to normal behind the fault
 _KINDS: Final[dict[type[LocalKafka], str]] = {
@@ -74,9 +79,21 @@ def run_demo(options: DemoOptions, console: Console) -> int:
             outcome.performance,
         )
         print_summary(console, summary)
+        if options.report is not None:
+            _write_review(options.report, outcome, console)
         if options.keep and address:
             _wait_for_interrupt(console, address)
     return 0 if summary.passed else 1
+
+
+def _write_review(path: Path, outcome: Outcome, console: Console) -> None:
+    """The review of everything that alerts and reports say."""
+    history = fold([*outcome.alerts, *outcome.reports], BOUNDS)
+    try:
+        path.write_text(html(make(history.models[MODEL], None, None)), encoding="utf-8")
+    except OSError as error:
+        raise OperatorError(f"--report {path}: {error.strerror or error}.") from error
+    say(console, "Review", f"{path}: open it in a browser")
 
 
 def _kafka(choice: str, console: Console) -> LocalKafka | None:
@@ -139,10 +156,18 @@ def _through_kafka(
     )
     with View(console, time.monotonic) as view:
         outcome = asyncio.run(live.run_live(settings, worker, prepared.stream, view, options.speed))
+    pages = ""
+    if options.keep:
+        web = WebConsole(worker.config_path, folder, free_ports(1)[0])
+        stack.callback(web.stop)
+        web.start()
+        web.wait_ready()
+        pages = f"console {web.address} (token {web.token}), "
     addresses = (
-        f"metrics {worker.address}/metrics, Kafka {kafka.bootstrap}, "
+        f"{pages}metrics {worker.address}/metrics, Kafka {kafka.bootstrap}, "
         f"alerts on topic {settings.topics.name('alerts')}; try:\n"
-        f"  driftline alerts tail --config {worker.config_path} --from-beginning"
+        f"  driftline alerts tail --config {worker.config_path} --from-beginning\n"
+        f"  driftline report --config {worker.config_path} --model {MODEL} --out flights.html"
     )
     return outcome, addresses
 
@@ -150,6 +175,7 @@ def _through_kafka(
 def _direct(prepared: Prepared, console: Console) -> Outcome:
     """The stream without a broker."""
     stream, begin = prepared.stream, time.monotonic()
+    reports: list[Mapping[str, Any]] = []
     with View(console, time.monotonic) as view:
 
         def show(rows: int, model: Any) -> None:
@@ -170,9 +196,10 @@ def _direct(prepared: Prepared, console: Console) -> Outcome:
             on_batch=show,
             broken=stream.broken,
             labels=stream.labels,
+            on_report=reports.append,
         )
     performance = live.performance_of(labelled, stream)
-    return Outcome(alerts, rows, time.monotonic() - begin, [], performance)
+    return Outcome(alerts, rows, time.monotonic() - begin, [], performance, reports)
 
 
 def _wait_for_interrupt(console: Console, addresses: str) -> None:

@@ -1,17 +1,18 @@
-"""The demo's worker: ``driftline run`` as in production, but it never outlives the demo."""
+"""The demo's worker and console: the commands as in production, but they never outlive the demo."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,14 +33,13 @@ GUARD: Final = "read -r _; kill -9 -$$"
 START: Final = "from driftline.cli import main; main()"
 
 
-class Worker:
-    """One ``driftline run``."""
+class Child:
+    """One ``driftline`` command that serves HTTP."""
 
-    def __init__(self, config: Mapping[str, Any], folder: Path, port: int) -> None:
-        """``config`` is written to ``folder``, where the log goes too; ``port`` is its ``http.port``."""
-        self.config_path = folder / "driftline.yaml"
-        self.config_path.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
-        self.log_path = folder / "worker.log"
+    def __init__(self, name: str, arguments: Sequence[str], folder: Path, port: int) -> None:
+        """``name`` is for messages and for the log in ``folder``; ``port`` is where it serves."""
+        self.name, self._arguments = name, list(arguments)
+        self.log_path = folder / f"{name}.log"
         self.address = f"http://127.0.0.1:{port}"
         self._guard: subprocess.Popen[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,7 +52,7 @@ class Worker:
         self._guard = subprocess.Popen(["sh", "-c", GUARD], stdin=subprocess.PIPE, process_group=0)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", START, "run", "--config", str(self.config_path)],
+                [sys.executable, "-c", START, *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -72,16 +72,12 @@ class Worker:
             if self._get("/ready") is not None:
                 return
             time.sleep(0.1)
-        raise OutsideError(f"the worker was not ready in {READY_TIMEOUT_SECONDS:.0f} s.\n{self.tail()}")
+        raise OutsideError(f"the {self.name} was not ready in {READY_TIMEOUT_SECONDS:.0f} s.\n{self.tail()}")
 
     def check(self) -> None:
         """Raise OutsideError, with the end of its log, if the worker has ended."""
         if self._process is not None and self._process.poll() is not None:
-            raise OutsideError(f"the worker ended with code {self._process.returncode}.\n{self.tail()}")
-
-    def metrics(self) -> str:
-        """The page /metrics; empty while it cannot be had."""
-        return self._get("/metrics") or ""
+            raise OutsideError(f"the {self.name} ended with code {self._process.returncode}.\n{self.tail()}")
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL when that takes too long; reaps all. Idempotent."""
@@ -110,6 +106,33 @@ class Worker:
         """The end of its log."""
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(["The end of its log:", *lines[-LOG_TAIL_LINES:]])
+
+
+class Worker(Child):
+    """One ``driftline run``."""
+
+    def __init__(self, config: Mapping[str, Any], folder: Path, port: int) -> None:
+        """``config`` is written to ``folder``, where the log goes too; ``port`` is its ``http.port``."""
+        self.config_path = folder / "driftline.yaml"
+        self.config_path.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+        super().__init__("worker", ["run", "--config", str(self.config_path)], folder, port)
+
+    def metrics(self) -> str:
+        """The page /metrics; empty while it cannot be had."""
+        return self._get("/metrics") or ""
+
+
+class Console(Child):
+    """One ``driftline console`` with a token of its own."""
+
+    def __init__(self, config: Path, folder: Path, port: int) -> None:
+        """``config`` is the worker's; the token is written to ``folder``."""
+        token = folder / "console-token"
+        token.touch(mode=0o600)
+        self.token = secrets.token_urlsafe(16)
+        token.write_text(self.token, encoding="utf-8")
+        arguments = ["console", "--config", str(config), "--port", str(port), "--token-file", str(token)]
+        super().__init__("console", arguments, folder, port)
 
 
 def read_metrics(page: str) -> tuple[str, int, list[SignalLine]]:

@@ -68,6 +68,15 @@ class WindowResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ClosedWindow:
+    """A complete window with what only its rows can say; not stored, a report is made of it at once."""
+
+    result: WindowResult
+    task: Task
+    confusion: tuple[tuple[str, str, int], ...]  # (predicted, true, rows); empty for numbers
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """What the configuration says."""
 
@@ -100,6 +109,7 @@ class Performance:
     filled: int = 0
     number: int = 0  # windows complete
     last: WindowResult | None = None
+    closed: list[ClosedWindow] = field(default_factory=list)  # since the caller last took them
     confusion: I64 = field(default_factory=lambda: np.zeros((CLASSES + 1, CLASSES + 1), np.int64))
     errors: list[F64] = field(default_factory=list)  # of the reference in the making
     error_times: list[int] = field(default_factory=list)  # first and last
@@ -253,6 +263,7 @@ class Performance:
         self.last = WindowResult(
             self.number, self.filled, int(time.min()), int(time.max()), self.measure(at, names)
         )
+        self.closed.append(ClosedWindow(self.last, self.task, self._pairs(at, names)))
         self.filled = 0
 
     def settle(self, names: Names) -> None:
@@ -309,6 +320,19 @@ class Performance:
             found = scores.probability_sums(s, y)
             out |= dict(zip(SCORE_STATISTICS[1:], map(float, found), strict=True))
         return out
+
+    def _pairs(self, at: slice, names: Names) -> tuple[tuple[str, str, int], ...]:
+        """Confusion counts of rows of the window, the most frequent first."""
+        if self.task not in {"binary", "multiclass"}:
+            return ()
+        true, predicted = self.label_codes(at, names), self.predicted_codes(at)
+        known = predicted >= 0
+        pairs, counts = np.unique(np.stack((predicted[known], true[known])), axis=1, return_counts=True)
+        found = (
+            (names.name(p), names.name(t), n)
+            for (p, t), n in zip(pairs.T.tolist(), counts.tolist(), strict=True)
+        )
+        return tuple(sorted(found, key=lambda pair: (-pair[2], pair[:2])))
 
     def totals(self, names: Names) -> dict[tuple[str, str], int]:
         """Confusion counts since the beginning: by (predicted, true) class."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import (
@@ -56,7 +56,7 @@ async def follow_alerts(
         while count_max is None or shown < count_max:
             batches = await consumer.getmany(timeout_ms=POLL_MS)
             for record in sorted((r for b in batches.values() for r in b), key=lambda r: r.timestamp):
-                data = _object(record.value)
+                data = json_object(record.value)
                 if data is None or (model is not None and data.get("model") != model):
                     continue
                 show(data)
@@ -148,7 +148,8 @@ def require(topic: str, known: set[str]) -> None:
         raise OperatorError(f"topic {topic} does not exist.", remedy="Run `driftline topics create`.")
 
 
-def _object(value: bytes | None) -> Mapping[str, object] | None:
+def json_object(value: bytes | None) -> Mapping[str, Any] | None:
+    """The JSON object of a record's value; None for anything else."""
     try:
         data = json.loads(value or b"null")
     except (ValueError, RecursionError):

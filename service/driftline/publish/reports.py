@@ -1,4 +1,4 @@
-"""Window reports on Kafka (``schemas/report.v1.json``): the same report always gives the same bytes."""
+"""Window reports on Kafka, of signals and of performance: the same report always gives the same bytes."""
 
 from __future__ import annotations
 

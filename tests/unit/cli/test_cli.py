@@ -210,7 +210,9 @@ def test_topics_plan_connects_to_nothing(tmp_path: Path) -> None:
     assert {row["name"] for row in rows} >= {"driftline.mailbox", "driftline.state", "driftline.alerts"}
 
 
-@pytest.mark.parametrize("arguments", [["topics", "check"], ["topics", "create"], ["alerts", "tail"]])
+@pytest.mark.parametrize(
+    "arguments", [["topics", "check"], ["topics", "create"], ["alerts", "tail"], ["report", "-m", "m"]]
+)
 def test_without_a_broker_it_says_so(arguments: list[str], tmp_path: Path) -> None:
     """69, the address and what to look at; no traceback, no endless wait."""
     (tmp_path / "c.yaml").write_text("models: {m: }\nkafka: {bootstrap_servers: '127.0.0.1:1'}")
@@ -340,6 +342,37 @@ def test_replay_prints_the_actions_that_rules_would_ask_for(events: Path, tmp_pa
     assert other.splitlines()[:-1] == lines[:-1]
     shown = run("replay", str(events), "--config", str(config)).stdout
     assert "retrain   m: asks to be retrained" in shown
+
+
+def test_replay_then_report(events: Path, tmp_path: Path) -> None:
+    """What replay prints with its reports is enough for a review, in every form."""
+    printed, config = tmp_path / "printed.jsonl", tmp_path / "c.yaml"
+    config.write_text("models: {m: }\ndetection: {window_rows: 2000}")
+    printed.write_text(run("replay", str(events), "-c", str(config), "--json", "--reports").stdout)
+    told = json.loads(run("report", "-m", "m", "--from", str(printed), "--format", "json").stdout)
+    assert [e["signal"] for e in told["episodes"]] == ["age"]
+    assert told["signals"][0]["signal"] == "age"
+    piped = run("report", "-m", "m", "--from", "-", "--format", "md", stdin=printed.read_text())
+    assert piped.stdout.startswith("# m: ")
+    page = tmp_path / "m.html"
+    assert run("report", "-m", "m", "--from", str(printed), "-o", str(page)).exit_code == 0
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m", "other", "--from", "{events}"], "no alert and no report of model other"),
+        (["-m", "m", "--from", "nope"], "--from nope: No such file"),
+        (["-m", "m", "--since", "soon"], "soon is no time"),
+        (["-m", "m", "--since", "1d", "--until", "2d"], "--since is not before --until"),
+    ],
+)
+def test_report_says_what_is_wrong(arguments: list[str], message: str, events: Path) -> None:
+    """64, and what to do; never an empty page."""
+    done = run("report", *(a.format(events=events) for a in arguments))
+    assert done.exit_code == 64
+    assert message in done.stderr
 
 
 def test_baseline_build_then_replay(events: Path, tmp_path: Path) -> None:

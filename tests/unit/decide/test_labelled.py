@@ -89,6 +89,63 @@ def test_worse_predictions_open_one_episode_and_better_ones_resolve_it() -> None
     assert begun - 6 * 3_600_000 < onset < begun + 24 * 3_600_000
 
 
+def performance_of(box: Mailbox) -> list[Any]:
+    """The reports of performance that checkpoints stored; they fit their schema."""
+    path = Path(__file__).parents[3] / "schemas" / "performance-report.v1.json"
+    schema = Draft202012Validator(json.loads(path.read_text()))
+    found = [report.data for report in box.reports if report.data["kind"] == "performance"]
+    for data in found:
+        schema.validate(json.loads(json.dumps(data, allow_nan=False)))
+    return found
+
+
+def test_each_complete_window_is_reported_once() -> None:
+    """Rows, statistics and confusion counts of the window, coverage and delay of the join."""
+    events, labels = story([(6_000, 0.05), (3_000, 0.2)])
+    box = sent(Mailbox(new_partition()), events, labels)
+    box.checkpoint()
+    found = performance_of(box)
+    assert [data["window"]["number"] for data in found] == list(range(1, 10))
+    total: Counter[tuple[str, str]] = Counter()
+    for data in found:
+        counts = {(said, true): n for said, true, n in data["confusion"]}
+        assert sum(counts.values()) == data["window"]["rows"] == 1_000
+        right = sum(n for (said, true), n in counts.items() if said == true)
+        assert data["statistics"]["accuracy"] == right / 1_000
+        total.update(counts)
+    own = labelled(box)
+    assert total == Counter(own.performance.totals(own.labels.names))
+    last = found[-1]["labels"]
+    assert (last["predictions"], last["covered"], last["pending"]) == (9_000, 9_000, 0)
+    assert last["delay_seconds"]["p50"] == pytest.approx(700 * 60, rel=0.5)
+    assert [data["open"] for data in found][-1]
+    assert not found[0]["open"]
+
+
+def test_a_report_of_many_classes_is_bounded() -> None:
+    """The most frequent pairs of classes are listed, the rest is a number."""
+    rng = np.random.default_rng(4)
+    said, truth = (rng.integers(0, 30, 2_000).astype(str).tolist() for _ in range(2))
+    events = [Row(i + 1, T0 + i, klass=f"c{v}") for i, v in enumerate(said)]
+    labels = [Row(i + 1, T0 + i, label=f"c{v}") for i, v in enumerate(truth)]
+    box = sent(Mailbox(new_partition()), events, labels, late=0)
+    box.checkpoint()
+    data = performance_of(box)[0]
+    assert data["task"] == "multiclass"
+    assert len(data["confusion"]) == 100
+    assert sum(pair[2] for pair in data["confusion"]) + data["confusion_left_out"] == 1_000
+
+
+def test_a_regression_reports_no_classes() -> None:
+    """MAE and its kind; a window of numbers has no confusion counts."""
+    events = [Row(i + 1, T0 + 1_000 * i, score=float(i % 7)) for i in range(1_000)]
+    labels = [Row(i + 1, T0 + 1_000 * i, label=float(i % 7) + 0.5) for i in range(1_000)]
+    box = sent(Mailbox(new_partition()), events, labels, late=0)
+    box.checkpoint()
+    (data,) = performance_of(box)
+    assert (data["task"], data["confusion"], data["statistics"]["mae"]) == ("regression", [], 0.5)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_opens_when_errors_fall(seed: int) -> None:
     """Increases only: a model that gets better is no alarm."""
@@ -130,6 +187,8 @@ def test_restarts_change_nothing() -> None:
     box.checkpoint()
     assert [alert.id for alert in box.alerts] == [alert.id for alert in whole.alerts]
     assert [alert.data for alert in box.alerts] == [alert.data for alert in whole.alerts]
+    assert [report.data for report in box.reports] == [report.data for report in whole.reports]
+    assert len({report.id for report in box.reports}) == len(box.reports) > 0
     assert shown(box) == shown(whole)
 
 

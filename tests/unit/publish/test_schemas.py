@@ -11,7 +11,7 @@ from driftline.publish import commands, rejects, reports
 from driftline.records import Reject, RejectCode, Source
 
 SCHEMAS = Path(__file__).parents[3] / "schemas"
-NAMES = ("alert", "action", "report", "reject", "command")
+NAMES = ("alert", "action", "report", "performance-report", "reject", "command")
 EXAMPLES = [
     pytest.param(name, path, id=f"{name}-{path.parent.name}-{path.stem}")
     for name in NAMES
