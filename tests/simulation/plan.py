@@ -107,6 +107,7 @@ def make_plan(seed: int) -> Plan:
             "actions": {"cooldown_hours": 0.001, "rules": [{"severity": "info", "lasting_hours": 0.0005}]},
             "kpis": dict(KPIS),
             "cooldown_seconds": 5.0,
+            "window_rows": 1_000,
             "learning_models_max": dice.choice((1, 50)),
         },
         "ingest": {
