@@ -15,11 +15,14 @@ from driftline.decide import store
 from driftline.decide.outputs import Alert, whole
 from driftline.detect import snapshot, upgrade
 from driftline.detect.kernels.state import STATE_VERSION
+from driftline.detect.performance import SIGNAL
 from driftline.detect.reference import from_json, to_json
 from driftline.errors import ExitCode, FatalError, MessageError, NewerFormatError
-from harness import golden
+from harness import golden, golden_labelled
+from harness.labelled import Mailbox
 
 STORED = sorted(golden.STATES.glob("v*/state.bin"), key=lambda path: int(path.parent.name[1:]))
+LABELLED = [path.with_name("labelled.bin") for path in STORED]
 
 # Entries of a header that came under a version already stored: what lacks them is read, and its readers
 # ignore them. The tests below go on from golden state that has none of them.
@@ -65,11 +68,39 @@ def test_stored_state_goes_on_as_if_never_stopped(
     assert {v.state for v in run.views()} == {"active"}
 
 
+@pytest.fixture(scope="module")
+def labelled() -> Mailbox:
+    """The story with labels, from a worker that was never stopped."""
+    box = golden_labelled.until_cut()
+    golden_labelled.go_on(box, golden_labelled.CUT, golden_labelled.END)
+    return box
+
+
+@pytest.mark.parametrize("path", LABELLED, ids=lambda path: path.parent.name)
+def test_stored_labels_go_on_as_if_never_stopped(path: Path, labelled: Mailbox) -> None:
+    """What waits is joined, the episode of errors resolves, the reference in the making gets complete."""
+    box = golden_labelled.from_cut(golden.read(path))
+    assert box.partition.drain_notes() == []
+    found = box.partition.models
+    m, n = (own for model in (found["m"], found["n"]) if (own := model.labelled) is not None)
+    assert SIGNAL in m.episodes.open
+    assert (m.performance.reference is None, n.performance.reference is None) == (False, True)
+    assert m.labels.predictions.head > 0  # rows were dropped
+    assert min(m.view().pending, n.view().pending, m.view().conflicts) > 0
+    after = golden_labelled.go_on(box, golden_labelled.CUT, golden_labelled.END)
+    assert shown(after) == shown(labelled.alerts)[-len(after) :]
+    assert {alert.type.rpartition(".")[2] for alert in after} == {"updated", "resolved"}
+    assert n.performance.reference is not None
+    assert repr(golden_labelled.known(box.partition)) == repr(golden_labelled.known(labelled.partition))
+
+
 def test_the_layout_did_not_change_without_a_new_version() -> None:
     """The state that is written today has the shards, headers and arrays of the golden one of its version."""
     run = golden.started()
     golden.go_on(run, 0, golden.CUT)
     assert _outline(golden.stored(run)) == _outline(golden.read(STORED[-1]))
+    box = golden_labelled.until_cut()
+    assert _outline(box.stored) == _outline(golden.read(LABELLED[-1]))
 
 
 def _outline(rows: dict[bytes, bytes]) -> dict[str, Any]:
@@ -119,6 +150,23 @@ def test_a_newer_shard_stops_the_worker(key: bytes, changes: dict[str, Any]) -> 
     rows[key] = _changed(rows[key], **changes)
     with pytest.raises(FatalError, match=r"written by Driftline 9\.1\.0.*Run that version") as caught:
         golden.restored(rows, golden.CUT)
+    assert caught.value.code is ExitCode.CONFIG
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        (b"m|m|labels", {"labels_version": 2, "by": "9.1.0"}),
+        (b"m|m|labels", {"state_version": STATE_VERSION + 1, "by": "9.1.0"}),
+        (b"m|n|pred.0", {"v": 2, "by": "9.1.0"}),
+    ],
+)
+def test_newer_labels_stop_the_worker(key: bytes, changes: dict[str, Any]) -> None:
+    """They are not set aside either."""
+    rows = golden.read(LABELLED[-1])
+    rows[key] = _changed(rows[key], **changes)
+    with pytest.raises(FatalError, match=r"written by Driftline 9\.1\.0") as caught:
+        golden_labelled.from_cut(rows)
     assert caught.value.code is ExitCode.CONFIG
 
 
