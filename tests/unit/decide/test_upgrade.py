@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import google_crc32c
 import numpy as np
@@ -120,6 +120,42 @@ def _outline(rows: dict[bytes, bytes]) -> dict[str, Any]:
                 shapes,
             )
     return found
+
+
+@pytest.mark.parametrize("shard", ["labels", "pred.4", "lab-matched.0"])
+def test_damaged_labels_are_set_aside_alone(shard: str) -> None:
+    """The model goes on, what labels say begins anew; it is told once, however often it is restored."""
+    rows = golden.read(LABELLED[-1])
+    rows[f"m|m|{shard}".encode()] = b"DLS1 damaged"
+    boxes = [golden_labelled.from_cut(rows) for _ in range(2)]
+    (note,) = boxes[0].partition.drain_notes()
+    assert note.startswith("model m: stored labels set aside: ")
+    offset, model = boxes[0].partition.next_offset, boxes[0].partition.models["m"]
+    whole_one = golden_labelled.from_cut(golden.read(LABELLED[-1])).partition.models["m"]
+    assert (model.actor.phase, model.actor.rows) == (whole_one.actor.phase, whole_one.actor.rows)
+    assert model.labelled is not None
+    assert (model.labelled.performance.rows, model.labelled.episodes.open) == (0, {})
+    assert not model.life.of_labels.holds(SIGNAL)
+    for box in boxes:
+        box.checkpoint()
+    first, again = ([(a.id, a.signal, a.data["summary"]) for a in box.alerts] for box in boxes)
+    assert first == again
+    assert [(signal, "labels were unreadable" in str(text)) for _, signal, text in first] == [
+        ("driftline.state", True)
+    ]
+    back = golden_labelled.from_cut(boxes[0].stored)  # what was written instead is whole
+    golden_labelled.go_on(back, golden_labelled.CUT, golden_labelled.END)
+    assert not back.partition.drain_notes()
+    learned = back.partition.models["m"].labelled
+    assert learned is not None
+    assert learned.performance.reference is not None
+    # An id of before is never an id again: consumers would take the alert for a repetition.
+    assert learned.episodes.begin(SIGNAL, 0, **BEGUN).number > offset
+
+
+BEGUN: Final = {
+    "opened_time": 0, "onset_time": 0, "severity": "info", "channel": "error", "direction": "up",
+}  # fmt: skip
 
 
 # --- newer
