@@ -41,6 +41,7 @@ class Sizes:
 PANELS: Final = (FEATURES, ERRORS)
 FULL: Final = Sizes(30, 1_000_000, 60, 3, 300_000, 20, 40_000, 5, 8_000)
 QUICK: Final = Sizes(3, 200_000, 6, 1, 50_000, 1, 2_000, 1, 2_000)
+SMALL: Final = Sizes(3, 60_000, 3, 1, 1_000, 1, 200, 1, 200)  # for the suite
 
 
 def panel_of(stream: Stream) -> Panel:
