@@ -40,7 +40,7 @@ imports: setup ## imports go one way
 bench: setup ## measure throughput, latency and memory here; ARGS="--help" for more
 	$(BIN)/python tests/bench/run.py $(ARGS)
 
-quality: setup ## what the alarms are worth, on streams whose truth is known (8 minutes); ARGS="--help" for more
+quality: setup ## what the alarms are worth, on streams whose truth is known (11 minutes); ARGS="--help" for more
 	$(BIN)/python tests/quality/run.py $(ARGS)
 
 bench-peers: setup ## the same work by Faust + river, hand-written loops and Kafka Streams; needs a JDK 17

@@ -11,6 +11,7 @@ import json
 import random
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,16 +28,18 @@ from driftline.detect.reference import from_json, to_json
 from driftline.errors import FatalError, HoleError, MessageError, OperatorError
 from driftline.ingest import envelope
 from driftline.ingest.decode import Decoded, FieldMapping, NativeDecoder
-from driftline.ingest.decode.command import COMMAND_TYPES, decode_command
+from driftline.ingest.decode.command import decode_command
+from driftline.ingest.decode.mapping import NATIVE_LABELS
 from driftline.ingest.files import EventFiles
-from driftline.records import Command, Envelope, Progress, ProgressFlag, Reject, Source
+from driftline.records import Block, Command, Envelope, Progress, ProgressFlag, Reject, Source
 from fuzz.mutate import spoil_bytes, spoil_json
-from harness import golden
+from harness import golden, golden_labelled
 from property.test_decode import Writer, chunk_of
 from property.test_mapping import Maker, settings_of
 
 Rows = tuple[int, int]  # in, accounted for
 RAW: Final = Source("file", 0)
+COMMANDS: Final = Path(__file__).parents[2] / "schemas" / "examples" / "command" / "valid"
 
 
 def _accounted(decoded: Decoded) -> int:
@@ -83,6 +86,54 @@ def mapped(rng: random.Random) -> Rows:
     return 40, _accounted(decoder.decode(chunk)) + _accounted(decoder.decode(chunk))
 
 
+LABELS: Final[tuple[Any, ...]] = ("approve", "deny", "fraud", "größe", 1, 0, 2.5, -0.0, 10**15, True, False)
+
+
+def labels(rng: random.Random) -> Rows:
+    """Records of a label topic, joined with events of some of their ids; stored, restored, gone on with."""
+    events = NativeDecoder(fixed_model="m", allowed_models=None, max_event_age_ms=None)
+    decoder = NativeDecoder(
+        fixed_model=rng.choice((None, "m")), allowed_models=None, max_event_age_ms=None, mapping=NATIVE_LABELS
+    )
+    box, writer = golden_labelled.from_cut(golden.read(_labelled())), Writer(rng.randrange(2**32))
+    accounted = 0
+    for first in (0, 20):
+        said = events.decode(chunk_of([writer.event() for _ in range(20)]))
+        known = decoder.decode(chunk_of([_label(rng, writer) for _ in range(20)], seed=rng.randrange(99)))
+        accounted += _accounted(known)
+        _send(box.partition, [(b, 0) for b in said.blocks] + [(b, 2) for b in known.blocks], first)
+        box.checkpoint()
+        box = golden_labelled.from_cut(box.stored)
+        assert not box.partition.drain_notes()  # what was written a moment ago can be read
+    golden_labelled.go_on(box, golden_labelled.CUT, golden_labelled.CUT + 500)
+    return 40, accounted
+
+
+def _label(rng: random.Random, writer: Writer) -> bytes | None:
+    """A label in many shapes, half of them with an odd value somewhere; or an event, or spoilt bytes."""
+    body: dict[str, Any] = {"model": rng.choice(("m", "m", "n", "new")), "label": rng.choice(LABELS)}
+    if rng.random() < 0.9:
+        body["id"] = rng.choice(("e1", "größe", "", rng.randrange(10**18)))
+    if rng.random() < 0.3:
+        body["prediction"] = rng.choice((0.5, "deny", {"score": 0.5, "class": "deny"}))
+    if rng.random() < 0.3:
+        body["time"] = rng.choice(("2026-11-23T10:00:00Z", -1, 0, 2**62))
+    if rng.random() < 0.3:
+        body = spoil_json(rng, body)
+    text = json.dumps(body, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
+    return text if rng.random() < 0.4 else _record(rng, text if rng.random() < 0.9 else writer.event())
+
+
+def _send(partition: MailboxPartition, blocks: list[tuple[Block, int]], first: int) -> None:
+    """Blocks decoded from 20 records as one envelope; the number beside each moves its sources' places."""
+    sources = [Source(topic, p) for topic in ("fuzz-events", "fuzz-labels") for p in (0, 1)]
+    flag = ProgressFlag.START if first == 0 else 0
+    progress = tuple(Progress(s, "t", first - 1, first, first + 19, flag, -1) for s in sources)
+    moved = [replace(b, source=b.source + at, offset=b.offset + first) for b, at in blocks]
+    value = envelope.pack(Envelope("fuzz", progress, tuple(moved)))
+    partition.apply(partition.next_offset, 0, value)
+
+
 def table(rng: random.Random) -> Rows:
     """A CSV file."""
     names = rng.sample(["model", "time", "id", "score", "class", "prediction", "a", "b", "\u202e", ""], 6)
@@ -122,6 +173,10 @@ def _newest() -> Path:
     return max(golden.STATES.glob("v*/state.bin"), key=lambda path: int(path.parent.name[1:]))
 
 
+def _labelled() -> Path:
+    return _newest().with_name("labelled.bin")
+
+
 @functools.cache
 def _envelope() -> bytes:
     run = Replay(golden.SETTINGS)
@@ -157,18 +212,28 @@ def _as_replay(partition: MailboxPartition) -> Replay:
 
 def state(rng: random.Random) -> Rows:
     """Rows of the state topic, spoilt behind a checksum that fits or not; what is restored goes on."""
-    rows = dict(golden.read(_newest()))
+    run = golden.restored(_spoil_rows(rng, golden.read(_newest())), golden.CUT)
+    run._row = run.partition.watermarks.get(run.source, golden.CUT - 1) + 1
+    golden.go_on(run, run._row, run._row + 400)
+    golden.stored(run)
+    return 0, 0
+
+
+def labelled_state(rng: random.Random) -> Rows:
+    """The same of models with labels."""
+    box = golden_labelled.from_cut(_spoil_rows(rng, golden.read(_labelled())))
+    golden_labelled.go_on(box, golden_labelled.CUT, golden_labelled.CUT + 1_000)
+    return 0, 0
+
+
+def _spoil_rows(rng: random.Random, rows: dict[bytes, bytes]) -> dict[bytes, bytes]:
     for key in rng.sample([key for key in rows if b"+" not in key], rng.randint(1, 2)):
         value = whole(rows, key)
         if rng.random() < 0.05:
             rows[key] = rng.randbytes(rng.randrange(40))
         else:
             rows[key] = _spoil_shard(rng, value) if key.startswith(b"m|") else _spoil_position(rng, value)
-    run = golden.restored(rows, golden.CUT)
-    run._row = run.partition.watermarks.get(run.source, golden.CUT - 1) + 1
-    golden.go_on(run, run._row, run._row + 400)
-    golden.stored(run)
-    return 0, 0
+    return rows
 
 
 def _spoil_position(rng: random.Random, value: bytes) -> bytes:
@@ -233,15 +298,21 @@ def baseline(rng: random.Random) -> Rows:
     return 0, 0
 
 
+@functools.cache
+def _commands() -> tuple[dict[str, Any], ...]:
+    """The examples of the schema, for a model of the story and with a baseline that can be put in force."""
+    found = [json.loads(path.read_bytes()) for path in sorted(COMMANDS.glob("*.json"))]
+    promoted = {"baseline": _baseline()}
+    return tuple(body | {"model": "active"} | (promoted if "baseline" in body else {}) for body in found)
+
+
 def command(rng: random.Random) -> Rows:
-    """Records of the commands topic; those that are accepted reach the model."""
-    kind = rng.choice(sorted(COMMAND_TYPES))
-    body: dict[str, object] = {"type": kind, "model": "active", "by": "x", "why": "y"}
-    if kind == "baseline.promote":
-        body["baseline"] = _baseline()
-    elif kind.startswith("alert."):
-        body["signal"] = rng.choice(["amount", "country"])
-        body["until"] = f"1970-01-01T00:0{rng.randrange(10)}:00Z"
+    """Records of the commands topic, of every kind that has an example; accepted ones reach the model."""
+    body = dict(rng.choice(_commands()))
+    if "signal" in body:
+        body["signal"] = rng.choice(("amount", "country", "no such"))
+    if "until" in body:
+        body["until"] = f"1970-01-01T00:0{rng.randrange(10)}:00Z"  # the story takes some minutes
     raw = json.dumps(spoil_json(rng, body)).encode()
     raw = spoil_bytes(rng, raw) if rng.random() < 0.3 else raw
     found = decode_command(raw, source=Source("c", 0), source_index=0, offset=0, timestamp=0)
@@ -290,8 +361,10 @@ def position(rng: random.Random) -> Rows:
 
 TARGETS: Final[dict[str, Callable[[random.Random], Rows]]] = {
     target.__name__: target
-    for target in (native, mapped, table, mailbox, state, position, baseline, command, config)
-}
+    for target in (
+        native, mapped, labels, table, mailbox, state, labelled_state, position, baseline, command, config
+    )
+}  # fmt: skip
 
 
 def attempt(target: str, number: int) -> tuple[int, int, str]:

@@ -91,9 +91,9 @@ class Mailbox:
         self.alerts: list[Alert] = []
         self.reports: list[Report] = []
         self.checkpoint_bytes = 0
-        self._next = {EVENTS: 0, LABELS: 0}
+        self._next = {source: partition.watermarks.get(source, -1) + 1 for source in (EVENTS, LABELS)}
 
-    def send(self, events: Sequence[Row], labels: Sequence[Row]) -> None:
+    def send(self, events: Sequence[Row], labels: Sequence[Row], model: str = "m") -> None:
         """One envelope."""
         progress: list[Progress] = []
         blocks: list[Block] = []
@@ -104,7 +104,7 @@ class Mailbox:
                 source, source.topic, lo - 1, lo, lo + len(rows) - 1, 1 if lo == 0 else 0, newest
             )
             if rows:
-                blocks.append(block(rows, lo, len(progress)))
+                blocks.append(block(rows, lo, len(progress), model))
             progress.append(entry)
             self._next[source] = lo + len(rows)
         self.partition.apply(

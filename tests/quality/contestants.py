@@ -22,7 +22,7 @@ from driftline.detect.reference import Reference
 from driftline.detect.season import Period
 from driftline.records import F64
 from harness import decisions
-from quality.streams import DAY_ROWS, Cells, Stream
+from quality.streams import DAY_ROWS, Cells, Stream, changing, nulls
 
 WEEK_ROWS: Final = 60_480_000  # at the 100 events a second of all streams here
 STRICT: Final = 10.0  # false alarms a million updates of a channel, so that a budget can be seen used up
@@ -142,3 +142,27 @@ def never(rows: int) -> Alarms:
 
 
 KNOW_NOTHING: Final[Mapping[str, Callable[[int], Alarms]]] = {"every 1,000": always, "never": never}
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Who is measured on which streams; ``values`` is what the peers are given."""
+
+    nulls: Callable[[], list[Stream]]
+    changing: Callable[[], list[Stream]]
+    driftline: Callable[[Stream, Cells, Cells], Alarms]
+    strict: Callable[[Stream, Cells, Cells], tuple[Alarms, float]]
+    peers: tuple[Peer, ...]
+    values: Callable[[Stream, Cells, Cells], list[F64]]
+
+    def streams(self) -> list[Stream]:
+        """All of them, in the order of the table."""
+        return [*self.nulls(), *self.changing()]
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Who stands beside Driftline."""
+        return (*(p.name for p in self.peers), *KNOW_NOTHING)
+
+
+FEATURES: Final = Panel(nulls, changing, driftline, driftline_strict, PEERS, peer_values)

@@ -10,9 +10,10 @@ from itertools import islice
 from typing import Any, Final
 
 from quality import contestants
-from quality.contestants import KNOW_NOTHING, PEERS, Alarms
+from quality.contestants import FEATURES, KNOW_NOTHING, Alarms, Panel
+from quality.errors import ERRORS
 from quality.score import Change, Score, score
-from quality.streams import Cells, Stream, changing, nulls
+from quality.streams import Cells, Stream
 
 Record = dict[str, Any]
 Job = tuple[str, int, "Sizes"]  # name of the stream, run
@@ -37,18 +38,26 @@ class Sizes:
     slow_change_rows: int  # from the start of the first change on
 
 
+PANELS: Final = (FEATURES, ERRORS)
 FULL: Final = Sizes(30, 1_000_000, 60, 3, 300_000, 20, 40_000, 5, 8_000)
 QUICK: Final = Sizes(3, 200_000, 6, 1, 50_000, 1, 2_000, 1, 2_000)
+SMALL: Final = Sizes(3, 60_000, 3, 1, 1_000, 1, 200, 1, 200)  # for the suite
+
+
+def panel_of(stream: Stream) -> Panel:
+    """Who watches a stream."""
+    return ERRORS if stream.labelled else FEATURES
 
 
 def measure(stream: Stream, run: int, sizes: Sizes) -> Record:
     """All contestants on one run of a stream."""
     if stream.changes:
         return _changed(stream, run, sizes)
+    panel = panel_of(stream)
     rows = min(stream.rows, sizes.null_rows)
     reference, live = stream.sample(run, rows)
-    default = contestants.driftline(stream, reference, live)
-    strict, budget = contestants.driftline_strict(stream, reference, live)
+    default = panel.driftline(stream, reference, live)
+    strict, budget = panel.strict(stream, reference, live)
     out: Record = {
         "reference": stream.references[run % len(stream.references)],
         "rows": rows,
@@ -57,24 +66,23 @@ def measure(stream: Stream, run: int, sizes: Sizes) -> Record:
         "budget": budget,
         "peers": {name: [len(alarms(rows).opened), rows] for name, alarms in KNOW_NOTHING.items()},
     }
-    for peer in PEERS:
+    for peer in panel.peers:
         if run >= (1 if peer.slow else sizes.peer_null_runs) or (peer.binary_only and not stream.binary):
             continue
         cells = sizes.slow_null_cells if peer.slow else sizes.peer_null_cells
         watched = min(rows, max(PEER_ROWS_MIN, cells // len(live)))
-        values = contestants.peer_values(stream, reference, _cut(live, 0, watched))
+        values = panel.values(stream, reference, _cut(live, 0, watched))
         out["peers"][peer.name] = [len(contestants.peer_alarms(peer, values).opened), watched]
     return out
 
 
 def _changed(stream: Stream, run: int, sizes: Sizes) -> Record:
+    panel = panel_of(stream)
     reference, live = stream.sample(run, stream.rows)
-    known: dict[str, Callable[[], Alarms]] = {
-        "Driftline": lambda: contestants.driftline(stream, reference, live)
-    }
+    known: dict[str, Callable[[], Alarms]] = {"Driftline": lambda: panel.driftline(stream, reference, live)}
     known |= {name: lambda f=f: f(stream.rows) for name, f in KNOW_NOTHING.items()}  # type: ignore[misc]
     out: Record = {name: _scored(run(), stream.changes, stream.rows) for name, run in known.items()}
-    for peer in PEERS:
+    for peer in panel.peers:
         runs = sizes.slow_change_runs if peer.slow else sizes.peer_change_runs
         if run >= runs or (peer.binary_only and not stream.binary):
             continue
@@ -83,7 +91,7 @@ def _changed(stream: Stream, run: int, sizes: Sizes) -> Record:
             lo = max(0, changes[0].start - BEFORE_ROWS)
             hi = min(hi, changes[0].start + sizes.slow_change_rows)
             changes = (Change(changes[0].start - lo, min(changes[0].end, hi) - lo),)
-        values = contestants.peer_values(stream, reference, _cut(live, lo, hi))
+        values = panel.values(stream, reference, _cut(live, lo, hi))
         out[peer.name] = _scored(contestants.peer_alarms(peer, values), changes, hi - lo)
     return out
 
@@ -132,7 +140,7 @@ def change_row(stream: Stream, records: Sequence[Record]) -> Record:
         "promised": stream.episodes,
         "contestants": {},
     }
-    for name in ("Driftline", *(p.name for p in PEERS), *KNOW_NOTHING):
+    for name in ("Driftline", *panel_of(stream).others):
         scores = [r[name] for r in records if name in r]
         if not scores:
             continue
@@ -148,7 +156,7 @@ def change_row(stream: Stream, records: Sequence[Record]) -> Record:
 
 def _work(job: Job) -> Record:
     name, run, sizes = job
-    return measure(next(s for s in (*nulls(), *changing()) if s.name == name), run, sizes)
+    return measure(next(s for panel in PANELS for s in panel.streams() if s.name == name), run, sizes)
 
 
 def laboratory(

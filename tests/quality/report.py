@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from quality.contestants import KNOW_NOTHING, MILLION, PEERS, STRICT, WEEK_ROWS
+from quality.contestants import FEATURES, MILLION, STRICT, WEEK_ROWS, Panel
 from quality.measure import BEFORE_ROWS
 from quality.score import ECHO_ROWS, LATE_ROWS, poisson_bounds, share_bounds
 from quality.streams import ONE
@@ -15,7 +15,6 @@ from quality.verdict import Row, change_verdict, null_verdict, verdicts
 
 RESULTS: Final = Path(__file__).parent / "results.json"
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
-OTHERS: Final = (*(p.name for p in PEERS), *KNOW_NOTHING)
 
 HEAD: Final = """\
 # What the alarms are worth
@@ -67,7 +66,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 9.95 else f"{value:.2g}"
 
 
-def _null_cells(row: Row) -> list[str]:
+def _null_cells(row: Row, others: Sequence[str]) -> list[str]:
     low, high = poisson_bounds(row["strict"])
     own = f"{row['strict']} of {row['budget']:,.0f} [{low:.1f}, {high:.1f}]"
     if len(row["references"]) > 1:
@@ -79,11 +78,11 @@ def _null_cells(row: Row) -> list[str]:
         own,
         f"{row['default']} in {row['rows'] / WEEK_ROWS:.2f} weeks",
         null_verdict(row),
-        *(rates.get(name, "n/a") for name in OTHERS),
+        *(rates.get(name, "n/a") for name in others),
     ]
 
 
-def _change_cells(row: Row) -> list[str]:
+def _change_cells(row: Row, others: Sequence[str]) -> list[str]:
     own = row["contestants"]["Driftline"]
     low, high = share_bounds(own["detected"], own["changes"])
     closed = f"{own['resolved']} of {own['ended']}" if own["ended"] else "-"
@@ -95,7 +94,7 @@ def _change_cells(row: Row) -> list[str]:
         _worth(own, f" [{100 * low:.0f}, {100 * high:.0f}]"),
         closed,
         change_verdict(row),
-        *(_worth(row["contestants"][n]) if n in row["contestants"] else "n/a" for n in OTHERS),
+        *(_worth(row["contestants"][n]) if n in row["contestants"] else "n/a" for n in others),
     ]
 
 
@@ -107,24 +106,27 @@ def _worth(counts: Row, bounds: str = "") -> str:
     return f"{recall}; {delay}; {counts['openings'] / counts['changes']:.2f}{false}"
 
 
-def table(results: Row) -> list[str]:
+def table(results: Row, panel: Panel = FEATURES) -> list[str]:
     """The one table, as Markdown that is legible on a terminal too."""
-    head = ["stream", "true changes", "Driftline", "default settings / resolved", "verdict", *OTHERS]
+    head = ["stream", "true changes", "Driftline", "default settings / resolved", "verdict", *panel.others]
     cells: list[list[str]] = [head]
-    groups: tuple[tuple[str, Callable[[Row], list[str]]], ...] = (
+    groups: tuple[tuple[str, Callable[[Row, Sequence[str]], list[str]]], ...] = (
         ("nulls", _null_cells),
         ("changes", _change_cells),
     )
     for group, make in groups:
         if results[group]:
-            cells += [[f"**{group}**", *("" for _ in head[1:])], *(make(row) for row in results[group])]
+            cells += [
+                [f"**{group}**", *("" for _ in head[1:])],
+                *(make(row, panel.others) for row in results[group]),
+            ]
     wide = [max(len(row[i]) for row in cells) for i in range(len(head))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, wide, strict=True)) + " |" for row in cells]
     return [lines[0], "|" + "|".join("-" * (w + 2) for w in wide) + "|", *lines[1:]]
 
 
 def page(results: Row) -> str:
-    """docs/quality.md."""
+    """docs/quality.md, but for the errors of labelled events: ``errors_report.py``."""
     low, high = ONE
     head = HEAD.format(
         **results["sizes"],
@@ -143,7 +145,7 @@ def dumps(results: Row) -> str:
     return json.dumps(results, indent=1, ensure_ascii=False) + "\n"
 
 
-def load() -> Row:
+def load(path: Path = RESULTS) -> Row:
     """The committed results."""
-    body: Row = json.loads(RESULTS.read_text(encoding="utf-8"))
+    body: Row = json.loads(path.read_text(encoding="utf-8"))
     return body

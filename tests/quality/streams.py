@@ -51,6 +51,7 @@ class Stream:
     indicator: bool = False  # the peers are given "is missing" instead of the value
     binary: bool = False  # values are 0 and 1, so that DDM can watch them
     season: bool = False  # the option season: daily; rows come DAY_ROWS a day
+    labelled: bool = False  # values are a model's errors on labelled events: errors.py
 
     def sample(self, run: int, rows: int) -> tuple[Cells, Cells]:
         """Reference and live rows of a run."""
@@ -197,7 +198,7 @@ def _additive(law: Law, shape: Shape, changes: Changes) -> Draw:
     return draw
 
 
-def _replaced(before: Law | Names, after: Law | Names, changes: Changes) -> Draw:
+def replaced_law(before: Law | Names, after: Law | Names, changes: Changes) -> Draw:
     """One law, and another within every change."""
 
     def draw(rng: Rng, n: int, rows: int) -> tuple[Cells, Cells]:
@@ -244,7 +245,7 @@ def _unseen(shape: Shape, changes: Changes) -> Draw:
 def changing() -> list[Stream]:
     """Streams with true changes."""
     once, five, long = every(1, SPAN), every(5, SPAN), every(5, LONG_SPAN, 2 * LONG_SPAN)
-    rows, swap = rows_of(once), _replaced(categories(TWELVE), categories(SWAPPED), once)
+    rows, swap = rows_of(once), replaced_law(categories(TWELVE), categories(SWAPPED), once)
 
     def added(
         name: str, shape: Shape, changes: Changes, episodes: Promise = None, law: Law = normal
@@ -261,7 +262,7 @@ def changing() -> list[Stream]:
         *,
         binary: bool = False,
     ) -> Stream:
-        draw = _replaced(before, after, changes)
+        draw = replaced_law(before, after, changes)
         return Stream(name, draw, rows_of(changes), changes=changes, episodes=episodes, binary=binary)
 
     out = [

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from driftline.detect.kernels.state import KIND_OPEN, KIND_RESOLVE, KIND_UPDATE
+from driftline.detect.typed import OPTIONAL
 
 # Cohen's conventional small and large effects (Statistical Power Analysis, 1988, sections 2.2 and 6.2)
 EFFECT_WARNING: Final = 0.2
@@ -49,6 +50,8 @@ class Episodes:
     numbers: dict[str, int] = field(default_factory=dict)  # last episode number of each signal
     opened: int = 0
     resolved: int = 0
+    # The mailbox offset at which state was lost: lower numbers may be taken, and with them ids of alerts.
+    before: int = field(default=0, metadata=OPTIONAL)
 
     def finding(self, signal: str, channel: int, kind: int) -> str | None:
         """What a channel's finding does to its signal: "open", "join", "update", "resolve" or None."""
@@ -82,7 +85,7 @@ class Episodes:
 
     def begin(self, signal: str, first: int, **known: Any) -> Episode:
         """Open the next episode of a signal with the index of its first channel."""
-        number = self.numbers[signal] = self.numbers.get(signal, 0) + 1
+        number = self.numbers[signal] = self.numbers.get(signal, self.before) + 1
         episode = self.open[signal] = Episode(number=number, channels=[first], **known)
         self.opened += 1
         return episode

@@ -210,6 +210,12 @@ class Lifecycle:
             del self.mutes[key]
         return ended
 
+    def drop(self, signal: str) -> None:
+        """An open episode of a signal was lost: nothing waits for its end."""
+        self.acknowledged.pop(signal, None)
+        for incident in (*self.of_events.incidents, *self.of_labels.incidents):
+            incident.open = [s for s in incident.open if s != signal]
+
     # --- what an alert says of it
 
     def told(self, alert: Alert, topic_id: str, cooldown_ms: int) -> Alert:

@@ -85,6 +85,7 @@ class Model:
     signal_settings: Mapping[str, SignalSettings] = field(default_factory=dict)
     seasons: Wanted = field(default_factory=Wanted)
     labelled: Labelled | None = None  # None: no input has labels
+    labels_lost: str = ""  # why the stored ones were set aside, until it is told
     life: Lifecycle = field(default_factory=Lifecycle)
     cooldown_ms: int = 0
     actions: Actions | None = None  # None: there are no rules
@@ -635,9 +636,20 @@ class Model:
         """The alerts of a model that is not watched any more."""
         return self._supersede(texts.RETIRED, origin, context)
 
+    def forget_labels(self, settings: DetectionSettings, models: Mapping[str, ModelSettings]) -> None:
+        """Start the join and the performance anew; the rest of the model stays as it is."""
+        if settings.labels is not None:
+            self.labelled = Labelled.new(self.name, settings.labels, models.get(self.name, ModelSettings()))
+            self.life.drop(PERFORMANCE)
+
     def state_lost(self, context: Context, partition: int, offset: int) -> Alert:
-        """The alert that this model's stored state was unreadable."""
+        """The alert that this model's stored state, or what labels had made of it, was unreadable."""
         self.lost_states += 1
+        of_labels = () if self.labelled is None else (self.labelled.episodes,)
+        for episodes in of_labels if self.labels_lost else (self.episodes, self.kpis.episodes, *of_labels):
+            episodes.before = offset
+        text = texts.labels_lost if self.labels_lost else texts.state_lost
+        self.labels_lost = ""
         at = max(self.actor.last_time, 0)
         episode = Episode(offset + 1, at, at, "critical", "state", "both")
         return build.without_cause(
@@ -645,7 +657,7 @@ class Model:
             self.name,
             STATE_SIGNAL,
             "open",
-            texts.state_lost(self.name),
+            text(self.name),
             episode=episode,
             kind="feature",
             time_ms=at,

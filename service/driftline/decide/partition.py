@@ -107,7 +107,9 @@ class MailboxPartition:
             model.room_to_learn = self._may_learn
             self.models[name] = model
             if problem:
-                self._quarantine(model, problem)
+                self._lost(model, f"{problem} It learns its reference again.")
+            elif model.labels_lost:
+                self._lost(model, f"{model.labels_lost} Performance is learned again.")
         if _number(stored.revision) > _number(revision):
             raise FatalError(
                 ExitCode.CONFIG,
@@ -399,8 +401,8 @@ class MailboxPartition:
                 model.actor.phase = Phase.LEARNING
                 self._touch(model.name)
 
-    def _quarantine(self, model: Model, problem: str) -> None:
-        self._note(f"model {model.name}: {problem} It learns its reference again.")
+    def _lost(self, model: Model, problem: str) -> None:
+        self._note(f"model {model.name}: {problem}")
         self._collect([model.state_lost(self.context, self.partition, self.position.next)])
         self._touch(model.name)
 

@@ -41,6 +41,8 @@ from driftline.records import ColumnKind, Source
 
 CHANNELS_A_SHARD: Final = 64
 POSITION_VERSION: Final = 1
+# What stored state that was damaged may raise, besides what a later version wrote.
+UNREADABLE: Final = (MessageError, KeyError, TypeError, ValueError, IndexError)
 WINDOW_ARRAYS: Final = ("counts", "missing", "open", "home", "last")
 
 
@@ -285,14 +287,14 @@ def read_model(
         return _read_model(name, rows, settings, models), ""
     except NewerFormatError as error:
         raise FatalError(ExitCode.CONFIG, f"model {name}: {error.message}", remedy=error.remedy) from error
-    except (MessageError, KeyError, TypeError, ValueError, IndexError) as error:
+    except UNREADABLE as error:
         model = Model.new(name, settings, models, learn=True)
         try:  # keep counting rows, and mutes, where they survived
             meta = _meta_of(_decode(rows, name, "meta")[0])
             model.actor.source_rows = _sources(meta)
             model.actor.rows, model.actor.last_time = meta.rows, meta.last_time
             model.life.mutes = _read_life(name, rows, meta).mutes
-        except (MessageError, KeyError, TypeError, ValueError, IndexError):
+        except UNREADABLE:
             pass
         return model, f"stored state set aside: {type(error).__name__}: {error}"
 
@@ -337,7 +339,13 @@ def _read_model(
         model.learn_shards = len(segments)
         if len(learning) >= actor.learning_rows:
             raise MessageError("more rows were learned than are needed.")
-    _read_labels(model, rows)
+    try:
+        _read_labels(model, rows)
+    except NewerFormatError:
+        raise
+    except UNREADABLE as error:  # what features say does not depend on them
+        model.forget_labels(settings, models)
+        model.labels_lost = f"stored labels set aside: {type(error).__name__}: {error}"
     if shard_key(name, "kpi") in rows:
         model.kpis.restore(_decode(rows, name, "kpi")[0])
     if shard_key(name, "actions") in rows:

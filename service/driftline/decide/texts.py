@@ -209,6 +209,14 @@ def state_lost(model: str) -> str:
     return f"{model}: the stored state was unreadable and was set aside; the model learns its reference again"
 
 
+def labels_lost(model: str) -> str:
+    """The first line when stored labels were unreadable."""
+    return (
+        f"{model}: the stored labels were unreadable and were set aside; performance is learned again from "
+        "the next labelled events"
+    )
+
+
 def _reference(change: Change) -> str:
     if change.learned_rows is None:
         return "in training"

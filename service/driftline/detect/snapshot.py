@@ -9,6 +9,7 @@ and shape of each array in order. What structured arrays hold has a version of i
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -98,8 +99,9 @@ def _arrays(header: Mapping[str, Any], raw: bytes, records: Records, kind: str) 
                 f"snapshot {kind}: array {name!r} has records of another layout.",
                 remedy="It was written by another version: run that version or a later one.",
             )
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        if min(shape, default=0) < 0 or at + size > len(raw):
+        whole = all(type(n) is int and n >= 0 for n in shape)  # NaN is JSON for Python
+        size = math.prod(shape) * dtype.itemsize if whole else 0
+        if not whole or at + size > len(raw):
             raise MessageError(f"snapshot {kind}: array {name!r} is cut short.")
         out[name] = np.frombuffer(raw, dtype, count=size // dtype.itemsize, offset=at).reshape(shape).copy()
         at += size

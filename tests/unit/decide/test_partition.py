@@ -173,6 +173,7 @@ def test_a_corrupt_shard_is_quarantined_with_an_alert() -> None:
         assert checkpoint is not None
         ids += [a.id for a in checkpoint.alerts]
         assert back.models["other"].actor.rows == 11
+        assert back.models["m"].episodes.before == 2  # ids of later alerts are not those of lost episodes
     assert len(ids) == 2
     assert ids[0] == ids[1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import google_crc32c
 import numpy as np
@@ -15,11 +15,14 @@ from driftline.decide import store
 from driftline.decide.outputs import Alert, whole
 from driftline.detect import snapshot, upgrade
 from driftline.detect.kernels.state import STATE_VERSION
+from driftline.detect.performance import SIGNAL
 from driftline.detect.reference import from_json, to_json
 from driftline.errors import ExitCode, FatalError, MessageError, NewerFormatError
-from harness import golden
+from harness import golden, golden_labelled
+from harness.labelled import Mailbox
 
 STORED = sorted(golden.STATES.glob("v*/state.bin"), key=lambda path: int(path.parent.name[1:]))
+LABELLED = [path.with_name("labelled.bin") for path in STORED]
 
 # Entries of a header that came under a version already stored: what lacks them is read, and its readers
 # ignore them. The tests below go on from golden state that has none of them.
@@ -65,11 +68,39 @@ def test_stored_state_goes_on_as_if_never_stopped(
     assert {v.state for v in run.views()} == {"active"}
 
 
+@pytest.fixture(scope="module")
+def labelled() -> Mailbox:
+    """The story with labels, from a worker that was never stopped."""
+    box = golden_labelled.until_cut()
+    golden_labelled.go_on(box, golden_labelled.CUT, golden_labelled.END)
+    return box
+
+
+@pytest.mark.parametrize("path", LABELLED, ids=lambda path: path.parent.name)
+def test_stored_labels_go_on_as_if_never_stopped(path: Path, labelled: Mailbox) -> None:
+    """What waits is joined, the episode of errors resolves, the reference in the making gets complete."""
+    box = golden_labelled.from_cut(golden.read(path))
+    assert box.partition.drain_notes() == []
+    found = box.partition.models
+    m, n = (own for model in (found["m"], found["n"]) if (own := model.labelled) is not None)
+    assert SIGNAL in m.episodes.open
+    assert (m.performance.reference is None, n.performance.reference is None) == (False, True)
+    assert m.labels.predictions.head > 0  # rows were dropped
+    assert min(m.view().pending, n.view().pending, m.view().conflicts) > 0
+    after = golden_labelled.go_on(box, golden_labelled.CUT, golden_labelled.END)
+    assert shown(after) == shown(labelled.alerts)[-len(after) :]
+    assert {alert.type.rpartition(".")[2] for alert in after} == {"updated", "resolved"}
+    assert n.performance.reference is not None
+    assert repr(golden_labelled.known(box.partition)) == repr(golden_labelled.known(labelled.partition))
+
+
 def test_the_layout_did_not_change_without_a_new_version() -> None:
     """The state that is written today has the shards, headers and arrays of the golden one of its version."""
     run = golden.started()
     golden.go_on(run, 0, golden.CUT)
     assert _outline(golden.stored(run)) == _outline(golden.read(STORED[-1]))
+    box = golden_labelled.until_cut()
+    assert _outline(box.stored) == _outline(golden.read(LABELLED[-1]))
 
 
 def _outline(rows: dict[bytes, bytes]) -> dict[str, Any]:
@@ -91,6 +122,42 @@ def _outline(rows: dict[bytes, bytes]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("shard", ["labels", "pred.4", "lab-matched.0"])
+def test_damaged_labels_are_set_aside_alone(shard: str) -> None:
+    """The model goes on, what labels say begins anew; it is told once, however often it is restored."""
+    rows = golden.read(LABELLED[-1])
+    rows[f"m|m|{shard}".encode()] = b"DLS1 damaged"
+    boxes = [golden_labelled.from_cut(rows) for _ in range(2)]
+    (note,) = boxes[0].partition.drain_notes()
+    assert note.startswith("model m: stored labels set aside: ")
+    offset, model = boxes[0].partition.next_offset, boxes[0].partition.models["m"]
+    whole_one = golden_labelled.from_cut(golden.read(LABELLED[-1])).partition.models["m"]
+    assert (model.actor.phase, model.actor.rows) == (whole_one.actor.phase, whole_one.actor.rows)
+    assert model.labelled is not None
+    assert (model.labelled.performance.rows, model.labelled.episodes.open) == (0, {})
+    assert not model.life.of_labels.holds(SIGNAL)
+    for box in boxes:
+        box.checkpoint()
+    first, again = ([(a.id, a.signal, a.data["summary"]) for a in box.alerts] for box in boxes)
+    assert first == again
+    assert [(signal, "labels were unreadable" in str(text)) for _, signal, text in first] == [
+        ("driftline.state", True)
+    ]
+    back = golden_labelled.from_cut(boxes[0].stored)  # what was written instead is whole
+    golden_labelled.go_on(back, golden_labelled.CUT, golden_labelled.END)
+    assert not back.partition.drain_notes()
+    learned = back.partition.models["m"].labelled
+    assert learned is not None
+    assert learned.performance.reference is not None
+    # An id of before is never an id again: consumers would take the alert for a repetition.
+    assert learned.episodes.begin(SIGNAL, 0, **BEGUN).number > offset
+
+
+BEGUN: Final = {
+    "opened_time": 0, "onset_time": 0, "severity": "info", "channel": "error", "direction": "up",
+}  # fmt: skip
+
+
 # --- newer
 
 
@@ -107,18 +174,22 @@ def _changed(value: bytes, **changes: Any) -> bytes:
 @pytest.mark.parametrize(
     ("key", "changes"),
     [
-        (b"m|active|meta", {"v": 2, "by": "9.1.0"}),
-        (b"m|active|win", {"state_version": STATE_VERSION + 1, "by": "9.1.0"}),
-        (b"m|active|det.0", {"state_version": STATE_VERSION + 1, "by": "9.1.0"}),
-        (b"m|learning|learn.0", {"v": 2, "by": "9.1.0"}),
+        (b"m|active|meta", {"v": 2}),
+        (b"m|active|win", {"state_version": STATE_VERSION + 1}),
+        (b"m|active|det.0", {"state_version": STATE_VERSION + 1}),
+        (b"m|learning|learn.0", {"v": 2}),
+        (b"m|m|labels", {"labels_version": 2}),
+        (b"m|m|labels", {"state_version": STATE_VERSION + 1}),
+        (b"m|n|pred.0", {"v": 2}),
     ],
 )
 def test_a_newer_shard_stops_the_worker(key: bytes, changes: dict[str, Any]) -> None:
     """Nothing is set aside: the state is good, the code is too old. Which version is needed is said."""
-    rows = golden.read(STORED[-1])
-    rows[key] = _changed(rows[key], **changes)
+    plain, labelled = golden.read(STORED[-1]), golden.read(LABELLED[-1])
+    rows = plain if key in plain else labelled
+    rows[key] = _changed(rows[key], **changes, by="9.1.0")
     with pytest.raises(FatalError, match=r"written by Driftline 9\.1\.0.*Run that version") as caught:
-        golden.restored(rows, golden.CUT)
+        _ = golden.restored(rows, golden.CUT) if rows is plain else golden_labelled.from_cut(rows)
     assert caught.value.code is ExitCode.CONFIG
 
 

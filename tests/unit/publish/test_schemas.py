@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from driftline.ingest.decode.command import COMMAND_TYPES
 from driftline.publish import commands, rejects, reports
 from driftline.records import Reject, RejectCode, Source
 
@@ -47,6 +48,14 @@ def test_example(name: str, path: Path) -> None:
         assert not errors
     else:
         assert len(errors) == 1, [error.message for error in errors]
+
+
+def test_every_kind_of_command_has_an_example() -> None:
+    """Which is what the fuzzer spoils."""
+    kind = json.loads((SCHEMAS / "command.v1.json").read_text())["properties"]["type"]
+    paths = (SCHEMAS / "examples" / "command" / "valid").glob("*.json")
+    examples = {json.loads(path.read_text())["type"] for path in paths}
+    assert examples == set(kind.get("enum", [kind.get("const")])) == COMMAND_TYPES
 
 
 def test_reject_schema_knows_every_code() -> None:

@@ -6,16 +6,21 @@ import pytest
 
 from quality import verdict
 from quality.contestants import KNOW_NOTHING, PEERS, peer_values
-from quality.measure import Sizes, laboratory, measure
-from quality.streams import changing, nulls
+from quality.errors import ERRORS
+from quality.measure import PANELS, SMALL, laboratory, measure
 
-STREAMS = {s.name: s for s in (*nulls(), *changing())}
-SMALL = Sizes(
-    null_runs=3, null_rows=60_000, change_runs=3,
-    peer_null_runs=1, peer_null_cells=1_000, peer_change_runs=1,
-    slow_null_cells=200, slow_change_runs=1, slow_change_rows=200,
-)  # fmt: skip
-KEPT_NULLS = ("normal", "Cauchy", "zeros 90 %", "AR .9", "AR .9, reference shuffled", "long-tail categories")
+STREAMS = {s.name: s for panel in PANELS for s in panel.streams()}
+KEPT_NULLS = (
+    "normal",
+    "Cauchy",
+    "zeros 90 %",
+    "AR .9",
+    "AR .9, reference shuffled",
+    "long-tail categories",
+    "error rate .02",
+    "error rate .1, autocorrelation .5",
+    "error of a number, t2",
+)
 KEPT_CHANGES = (
     "abrupt 0.5 sd",
     "recurring 1 sd, 5 times",
@@ -23,6 +28,7 @@ KEPT_CHANGES = (
     "spread x 2",
     "category swap, 32 % and 8 %",
     "missing 1 % to 10 %",
+    *(s.name for s in ERRORS.changing() if s.episodes is not None),
 )
 
 
@@ -35,7 +41,7 @@ def test_nulls_keep_the_budget() -> None:
 
 
 def test_changes_are_one_episode_each() -> None:
-    """Every one is seen once and resolved, blips of 30 events are not seen."""
+    """Every one is seen once and resolved, blips of 30 events and fewer errors are not seen."""
     rows = laboratory([STREAMS[n] for n in KEPT_CHANGES], SMALL)["changes"]
     assert [verdict.change_verdict(r) for r in rows] == [verdict.KEPT] * len(KEPT_CHANGES)
     for row in rows:

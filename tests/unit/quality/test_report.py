@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quality import report, verdict
-from quality.streams import changing, nulls
+from quality import errors_report, report, verdict
+from quality.contestants import FEATURES, Panel
+from quality.errors import ERRORS
 
 
 def null(**other: Any) -> dict[str, Any]:
@@ -90,12 +92,23 @@ def test_cells() -> None:
 
 def test_the_page_is_made_of_the_committed_results() -> None:
     """docs/quality.md says what was measured and nothing else."""
-    assert report.PAGE.read_text(encoding="utf-8") == report.page(report.load())
+    assert report.PAGE.read_text(encoding="utf-8") == errors_report.page()
 
 
-def test_the_committed_results_are_of_these_streams() -> None:
+@pytest.mark.parametrize(
+    ("panel", "stored"),
+    [(FEATURES, report.RESULTS), (ERRORS, errors_report.RESULTS)],
+    ids=["features", "errors"],
+)
+def test_the_committed_results_are_of_these_streams(panel: Panel, stored: Path) -> None:
     """A whole run: every stream is there, in order, with what is promised of it now."""
-    results = report.load()
-    assert [r["stream"] for r in results["nulls"]] == [s.name for s in nulls()]
-    known = [(s.name, list(s.episodes) if s.episodes else None) for s in changing()]
+    results = report.load(stored)
+    assert [r["stream"] for r in results["nulls"]] == [s.name for s in panel.nulls()]
+    known = [(s.name, list(s.episodes) if s.episodes else None) for s in panel.changing()]
     assert [(r["stream"], r["promised"]) for r in results["changes"]] == known
+
+
+def test_names_are_of_one_stream_only() -> None:
+    """A pool's process finds the stream of a job by its name."""
+    names = [s.name for panel in (FEATURES, ERRORS) for s in panel.streams()]
+    assert len(set(names)) == len(names)
