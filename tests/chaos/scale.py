@@ -38,6 +38,8 @@ SHARE: Final = 0.2  # of a core for each worker
 MEASURE_SECONDS: Final = 12.0  # of work on a backlog
 FIRST_ROWS: Final = 30_000
 LOAD: Final = 0.5  # of one worker's capacity, while the group changes
+SETTLE_SECONDS: Final = 5.0
+STEADY_SECONDS: Final = 20.0  # several checkpoints
 CALM_SECONDS: Final = 12.0  # of traffic after a change, longer than a session and a take-over
 DRAIN_SECONDS_MAX: Final = 300.0
 GAIN_MIN: Final = 1.5  # events a second of three workers over one: less is no scaling at all
@@ -51,6 +53,17 @@ class Change:
     at: float
     until: float
     ready: float  # seconds until the new worker was ready; 0 when there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """What three workers cost at a steady rate: CPU s and state bytes of ``seconds``, largest memory."""
+
+    seconds: float
+    events: int
+    cpu: float
+    state_bytes: float
+    rss: int
 
 
 @dataclass
@@ -103,6 +116,7 @@ class Run:
     feeder: Feeder
     rates: dict[int, float] = field(default_factory=dict)  # events a second, by number of workers
     changes: list[Change] = field(default_factory=list)
+    steady: Steady | None = None
     rate: float = 0.0  # of the traffic while the group changes
 
     async def backlog(self, rows: int) -> None:
@@ -158,6 +172,21 @@ class Run:
             self.rates[count] = await self.capacity()
             say(f"{count} workers: {self.rates[count]:,.0f} events/s")
 
+    def _seen(self) -> tuple[float, float]:
+        """CPU seconds and bytes of checkpoints of all workers by now."""
+        cpu = sum(worker.usage().cpu for worker in self.fleet.workers)
+        stored = (w.metrics().get("driftline_checkpoint_bytes_total", {}) for w in self.fleet.workers)
+        return cpu, sum(sum(values.values()) for values in stored)
+
+    async def cost(self) -> Steady:
+        """Look at the fleet for a while under the traffic that comes."""
+        began, sent, (cpu, stored) = time.monotonic(), self.feeder.sent, self._seen()
+        await asyncio.sleep(STEADY_SECONDS)
+        now, more = self._seen()
+        rss = max(worker.usage().rss for worker in self.fleet.workers)
+        passed, events = time.monotonic() - began, self.feeder.sent - sent
+        return Steady(passed, events, now - cpu, more - stored, rss)
+
     async def roll(self) -> None:
         """Under traffic: one removed, one added, every worker replaced, then roles split."""
         self.rate = LOAD * self.rates[1]
@@ -165,6 +194,8 @@ class Run:
         stop = asyncio.Event()
         sending = asyncio.create_task(self.traffic(stop))
         try:
+            await asyncio.sleep(SETTLE_SECONDS)
+            self.steady = await self.cost()
             await self.change("one of three removed", stop=self.fleet.workers[-1])
             await self.change("a third added", roles="")
             for number, worker in enumerate(list(self.fleet.workers), 1):
@@ -185,6 +216,14 @@ def report(run: Run, verdict: Verdict, moves: dict[str, list[float]]) -> bool:
     for count, rate in run.rates.items():
         gain = rate / run.rates[1]
         say(f"{count} workers of {SHARE:.0%} of a core: {rate:,.0f} events/s, {gain:.2f} x one")
+    if run.steady is not None:
+        s, models = run.steady, len(run.fleet.product.models)
+        every, state = run.fleet.product.checkpoint_seconds, s.state_bytes / s.seconds / models / 1e3
+        say(
+            f"three workers at {s.events / s.seconds:,.0f} events/s: {s.cpu / s.events * 1e6:.1f} us an event"
+        )
+        say(f"  {state:.1f} kB of state a second and model, a checkpoint every {every:.0f} s")
+        say(f"  the largest has {s.rss / 1e6:.0f} MB")
     for change in run.changes:
         begun, ended = longest_pause(change.at, change.until, moves, change.until - change.at)
         say(f"{change.what}: longest standstill of a partition {ended - begun:.1f} s")
