@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo loop test check lint types imports bench bench-peers quality sim mutants chaos recovery overload soak \
-	fuzz docs docs-pages golden security-test audit dashboards dashboards-test console-test deploy-test image-steps lock clean
+	scale fuzz docs docs-pages golden security-test audit dashboards dashboards-test console-test deploy-test image-steps lock clean
 
 help: ## list the targets
 	@echo "make TARGET [ARGS=\"...\"] [PYTHON=python3.12]"
@@ -57,6 +57,9 @@ overload: setup ## three times the capacity: bounded memory, catches up, loses n
 
 soak: setup ## steady traffic, and what grows meanwhile; MINUTES=10
 	$(BIN)/python tests/chaos/soak.py --minutes $(MINUTES) $(ARGS)
+
+scale: setup ## one, two, three workers: events a second, and what a rolling update costs
+	$(BIN)/python tests/chaos/scale.py $(ARGS)
 
 fuzz: setup ## hostile input against every reader of bytes; ARGS="--seconds 60" or "--help"
 	$(BIN)/python tests/fuzz/run.py $(ARGS)

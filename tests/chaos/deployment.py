@@ -54,6 +54,7 @@ class Product:
     name: str = "chaos"
     detection: Mapping[str, Any] = field(default_factory=lambda: {"learning_rows": 500})
     checkpoint_seconds: float = 1.0
+    partitions: int = MAILBOX_PARTITIONS  # of the mailbox and of each raw topic
     labelled: bool = False  # a second raw topic, of labels
     raw: str = field(init=False)
     labels: str = field(init=False)
@@ -76,7 +77,7 @@ class Product:
             detection=dict(self.detection),
             checkpoint={"interval_seconds": self.checkpoint_seconds},
         )
-        values["topics"]["mailbox_partitions"] = MAILBOX_PARTITIONS
+        values["topics"]["mailbox_partitions"] = self.partitions
         if self.labelled:
             values["inputs"] += [{"topic": self.labels, "kind": "labels", "start": "earliest"}]
             values["detection"] |= {"labels": LABELS, "kpis": KPIS}
@@ -84,7 +85,7 @@ class Product:
         self.settings = load_settings(self.config)
         self.admin = Admin(self.bootstrap)
         for raw in self.raws:
-            self.admin.create(raw, RAW_PARTITIONS, {"max.message.bytes": str(REQUEST_BYTES_MAX)})
+            self.admin.create(raw, self.partitions, {"max.message.bytes": str(REQUEST_BYTES_MAX)})
         workers.create_topics(self.config)
         self.admin.configure(self.topic("state"), COMPACTION)
 
@@ -144,7 +145,7 @@ class Product:
         else:
             value = source.draw(second, now)
         key = b"gone" if value is None else None
-        return Outgoing(self._dice.randrange(RAW_PARTITIONS), key, value, topic)
+        return Outgoing(self._dice.randrange(self.partitions), key, value, topic)
 
     def everyone(self, source: Traffic | LabelledTraffic) -> list[Outgoing]:
         """A row of every model to every partition."""
@@ -153,5 +154,5 @@ class Product:
         return [
             Outgoing(partition, None, events.row(model, 0.0, now))
             for model in self.models
-            for partition in range(RAW_PARTITIONS)
+            for partition in range(self.partitions)
         ]

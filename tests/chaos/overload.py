@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-
-import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chaos import volume
 from chaos.saying import say
+from chaos.throttle import limited
 from chaos.verdict import Verdict
 from chaos.volume import Watched
 
@@ -68,24 +63,10 @@ def report(watched: Watched, found: Verdict, figures: tuple[float, float, float]
     return found.clean and not found.empty and peak <= RSS_MB_MAX
 
 
-@contextlib.contextmanager
-def limited(pid: int) -> Iterator[None]:
-    """Give a worker a share of one core, so that the rest is left for broker and traffic."""
-    cores = sorted(os.sched_getaffinity(0))
-    psutil.Process(pid).cpu_affinity(cores[:1])
-    script = Path(__file__).with_name("throttle.py")
-    helper = subprocess.Popen([sys.executable, str(script), str(pid), str(SHARE)])
-    try:
-        yield
-    finally:
-        helper.terminate()
-        helper.wait()
-
-
 async def main(options: argparse.Namespace) -> int:
     """Run, verify, report."""
     async with volume.session("overload", options, MODELS) as watched:
-        with limited(watched.worker.process.pid):
+        with limited(watched.worker.process.pid, SHARE, cores=1):
             figures = await overload(watched, options.seconds)
         good = report(watched, await volume.verdict(watched), figures)
     return volume.conclude(good, watched.product.folder)

@@ -6,9 +6,14 @@ SIGTERM; the process goes on freely then.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -29,6 +34,19 @@ def throttle(process: psutil.Process, share: float) -> None:
     finally:
         if process.is_running():
             process.resume()
+
+
+@contextlib.contextmanager
+def limited(pid: int, share: float, *, cores: int | None = None) -> Iterator[None]:
+    """Give a process a share of one core, and leave the rest for others; on the first ``cores`` only."""
+    if cores is not None:
+        psutil.Process(pid).cpu_affinity(sorted(os.sched_getaffinity(0))[:cores])
+    helper = subprocess.Popen([sys.executable, str(Path(__file__).resolve()), str(pid), str(share)])
+    try:
+        yield
+    finally:
+        helper.terminate()
+        helper.wait()
 
 
 if __name__ == "__main__":

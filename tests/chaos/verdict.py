@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from chaos import readback, verify
-from chaos.deployment import MAILBOX_PARTITIONS, Product
+from chaos.deployment import Product
 from chaos.saying import say
 
 
@@ -107,7 +107,7 @@ async def judge(product: Product) -> Verdict:
     expected = await readback.expected(bootstrap, raws, frozenset(product.models), labels=labels)
     stored = await readback.stored_state(bootstrap, product.settings, product.admin)
     ends = {(raw, p): end for raw in raws for p, end in product.admin.ends(raw).items()}
-    watermarks = {p: stored.watermarks.get(p, {}) for p in range(MAILBOX_PARTITIONS)}
+    watermarks = {p: stored.watermarks.get(p, {}) for p in range(product.partitions)}
     replayed = await readback.replay(bootstrap, product.settings, product.admin)
     rejects = await readback.stored_rejects(bootstrap, product.topic("rejects"))
     alerts = await readback.stored_alerts(bootstrap, product.topic("alerts"))

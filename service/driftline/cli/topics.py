@@ -22,14 +22,28 @@ CONFIG = typer.Option(
 def plan(
     config: Path | None = CONFIG,
     as_json: bool = typer.Option(False, "--json", help="One JSON object a topic and line."),
+    rate: float | None = typer.Option(
+        None, "--rate", min=1e-3, help="Events a second: first say how many partitions and workers they need."
+    ),
+    models: int = typer.Option(1, "--models", min=1, help="With --rate: how many models."),
+    features: int = typer.Option(20, "--features", min=1, max=500, help="With --rate: of an event."),
 ) -> None:
     """Show the topics that `create` would make; nothing is connected to."""
     from dataclasses import asdict
 
-    from driftline import topics
+    from driftline import sizing, topics
     from driftline.config import load_settings
 
-    for spec in topics.plan(load_settings(config)):
+    settings = load_settings(config)
+    if rate is not None:
+        load = sizing.Load(rate, models, features)
+        proposal = sizing.propose(load)
+        if as_json:
+            typer.echo(json.dumps({"proposal": asdict(proposal)}))
+        else:
+            hours = settings.topics.mailbox_retention_hours
+            typer.echo("\n".join(sizing.lines(load, proposal, retention_hours=hours)) + "\n")
+    for spec in topics.plan(settings):
         if as_json:
             typer.echo(json.dumps(asdict(spec)))
             continue

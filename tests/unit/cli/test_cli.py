@@ -198,6 +198,15 @@ def test_run_refuses_unknown_roles(tmp_path: Path) -> None:
 # --- topics -------------------------------------------------------------------------------------------------
 
 
+def test_topics_plan_proposes_partitions_for_a_rate(tmp_path: Path) -> None:
+    """50,000 events a second: one worker at half of a core, four partitions."""
+    (tmp_path / "c.yaml").write_text("models: {m: {}}\n", encoding="utf-8")
+    text = run("topics", "plan", "--rate", "50000", "-c", str(tmp_path / "c.yaml")).stdout
+    assert "1 worker of one core at 50%" in text
+    assert "topics.mailbox_partitions: 4" in text
+    assert "driftline.alerts" in text
+
+
 def test_topics_plan_connects_to_nothing(tmp_path: Path) -> None:
     """Every topic of ours, for people and as JSON."""
     (tmp_path / "c.yaml").write_text("models: {m: }\nkafka: {bootstrap_servers: '127.0.0.1:1'}")
