@@ -15,6 +15,7 @@ from typing import Final
 from driftline.config import Settings
 from driftline.errors import DriftlineError, ExitCode, FatalError
 from driftline.ingest.service import IngestService
+from driftline.publish.headroom import Headroom
 from driftline.publish.metrics import Metrics
 from driftline.stream.agent import Owner, mailbox_partitions
 from simulation.broker import Broker
@@ -27,6 +28,7 @@ from simulation.plan import Plan
 
 STOP_SECONDS_MAX: Final = 28.0  # as in ``app``: then the process is ended
 RESTART_SECONDS: Final = (0.2, 4.0)  # what a supervisor takes
+RETENTION_SECONDS: Final = 600.0
 OUTPUTS: Final = ("alerts", "reports", "actions", "rejects", "commands")
 
 
@@ -161,6 +163,7 @@ class Worker:
             metrics=metrics,
             producer_name=process.name,
             clients=clients,  # type: ignore[arg-type]
+            headroom=Headroom(dict.fromkeys(world.plan.raws, RETENTION_SECONDS)),
             source=SimSource,
             clock=world.loop.time,
         )
