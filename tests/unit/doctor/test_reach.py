@@ -50,9 +50,8 @@ def test_a_closed_port_and_an_unknown_name() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         closed = f"127.0.0.1:{probe.getsockname()[1]}"
-        first, second = asyncio.run(
-            reach.brokers(KafkaSettings(bootstrap_servers=f"{closed},no-such-host.invalid:9092"))
-        )
+        kafka = KafkaSettings(bootstrap_servers=f"{closed},no-such-host.invalid:9092", insecure=True)
+        first, second = asyncio.run(reach.brokers(kafka))
     assert (first.level, first.what) == ("WRONG", f"{closed}: nothing listens there.")
     assert second.what == "no-such-host.invalid:9092: the name is not known here."
 
