@@ -90,6 +90,8 @@ def rights(settings: Settings) -> list[Right]:
             found |= {Right(role, "topic", topic, "DescribeConfigs") for topic in own_topics(settings, role)}
     inputs = [source.topic for source in settings.inputs]
     found |= {Right("ingest", "topic", topic, "Read") for topic in inputs}
+    # For the headroom of retention; without it the metric is missing.
+    found |= {Right("ingest", "topic", topic, "DescribeConfigs") for topic in inputs}
     found |= {Right("producer", "topic", topic, "Write") for topic in inputs}
     # Literal: a prefix would also match the ids of a deployment whose group begins with ours.
     found |= {

@@ -24,6 +24,7 @@ from driftline.clients import Clients
 from driftline.config import Settings
 from driftline.errors import DriftlineError, ExitCode, FatalError, OperatorError, OutsideError
 from driftline.publish import http
+from driftline.publish.headroom import Headroom
 from driftline.publish.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -161,7 +162,8 @@ class Service:
         if not await wait_for_topics(self._settings, stop, self._roles):
             return False
         ids = await asyncio.to_thread(topic_identities, self._settings, self._roles)
-        self._stages = build_stages(self._settings, self._roles, ids, self._metrics)
+        kept = await asyncio.to_thread(topics.retention, topics.admin_config(self._settings.kafka), list(ids))
+        self._stages = build_stages(self._settings, self._roles, ids, self._metrics, Headroom(kept))
         self._started = True
         return True
 
@@ -204,7 +206,11 @@ class Stage(Protocol):
 
 
 def build_stages(
-    settings: Settings, roles: frozenset[str], ids: Mapping[str, tuple[str, int]], metrics: Metrics
+    settings: Settings,
+    roles: frozenset[str],
+    ids: Mapping[str, tuple[str, int]],
+    metrics: Metrics,
+    headroom: Headroom,
 ) -> list[Stage]:
     """The stages of these roles; ``ids`` as ``topics.topic_ids`` gives them."""
     stages: list[Stage] = []
@@ -213,7 +219,16 @@ def build_stages(
         from driftline.stream.worker import DetectWorker  # Faust is slow to import
 
         mailbox_id = ids[settings.topics.name("mailbox")][0]
-        stages.append(DetectWorker(settings, topic_id=mailbox_id, metrics=metrics, fatal=die, kafka=clients))
+        stages.append(
+            DetectWorker(
+                settings,
+                topic_id=mailbox_id,
+                metrics=metrics,
+                fatal=die,
+                kafka=clients,
+                headroom=headroom,
+            )
+        )
     if "ingest" in roles:
         from driftline.ingest.service import IngestService
 
@@ -224,6 +239,7 @@ def build_stages(
                 metrics=metrics,
                 producer_name=f"{socket.gethostname()}-{os.getpid()}",
                 clients=clients,
+                headroom=headroom,
             )
         )
     return stages

@@ -288,6 +288,27 @@ def _enough(have: str, wanted: str) -> bool:
     return int(have) == -1 or int(have) >= int(wanted)  # -1: no limit
 
 
+def retention(config: AdminConfig, names: Sequence[str]) -> dict[str, float]:
+    """Seconds after which each topic deletes its records.
+
+    Left out are topics that delete nothing by age (no limit, or compacted only), that are missing, and that
+    this user may not see the settings of.
+
+    Raises:
+        OutsideError: no broker answers.
+    """
+    with admin(config) as client:
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        answer = client.describe_configs(resources, config_filter="all")["topic"] if resources else {}
+    result = {}
+    for name, entries in answer.items():  # without entries: missing or forbidden
+        actual = {key: str(entry["value"]) for key, entry in entries.items()}
+        kept_ms = int(actual.get("retention.ms", "-1"))
+        if kept_ms >= 0 and "delete" in actual.get("cleanup.policy", ""):
+            result[name] = kept_ms / 1000
+    return result
+
+
 def topic_ids(config: AdminConfig, names: Sequence[str]) -> dict[str, tuple[str, int]]:
     """Id (UUID, with hyphens) and partition count of each topic: a topic made again has another id.
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+import psutil
+
 from chaos import wire
 from chaos.proxy import BOTH, Direction, Proxy, Trap
 from chaos.supervisor import Supervisor
@@ -26,6 +28,7 @@ KINDS: Final = {
     "term": "SIGTERM to a worker",
     "stop": "a worker frozen past its session time-out, then woken",
     "broker": "SIGKILL to the broker, started again on its data",
+    "disk": "no file of the broker may grow any more; it ends, and starts again when there is room",
     "net": "connections reset, delayed or black-holed",
     "flush": "SIGKILL to an ingest worker between storing rows and committing raw offsets",
     "txn": "SIGKILL to a detect worker at the end of a transaction, not yet or just committed",
@@ -36,6 +39,8 @@ FIRST_FAULT_SECONDS: Final = 10.0  # references are being learned by then; a sho
 FAULT_SECONDS: Final = (5.0, 13.0)
 FROZEN_SECONDS: Final = (8.0, 11.0)  # longer than the session timeout: a former owner that wakes up
 DOWN_SECONDS: Final = (0.0, 3.0)  # that the broker stays down, besides its start
+FULL_BYTES: Final = 4_096  # the largest file while the disk is full; every log is longer by then
+FULL_SECONDS_MAX: Final = 30.0
 DELAY_SECONDS: Final = (0.1, 0.8)  # one way
 SLOW_SECONDS: Final = (4.0, 8.0)
 HOLE_SECONDS: Final = (3.0, 12.0)  # shorter and longer than the session timeout
@@ -105,6 +110,8 @@ class Inflictor:
         """One fault; returns when it has begun (for the broker: when it is back)."""
         if kind == "broker":
             await self._restart_broker()
+        elif kind == "disk":
+            await self._fill_disk()
         elif kind == "net":
             self._disturb()
         elif kind in {"flush", "txn"}:
@@ -133,6 +140,24 @@ class Inflictor:
         await asyncio.sleep(self.dice.uniform(*DOWN_SECONDS))
         await asyncio.to_thread(self.broker.start)
         self._note("broker", at, time.time() - at)
+
+    async def _fill_disk(self) -> None:
+        """To the broker a file that must not grow is a full disk: it gives its log folder up, and ends."""
+        pid = getattr(self.broker, "pid", None)
+        if pid is None:  # not a process of ours
+            self.missed += 1
+            return
+        at, broker = time.time(), psutil.Process(pid)
+        broker.rlimit(psutil.RLIMIT_FSIZE, (FULL_BYTES, broker.rlimit(psutil.RLIMIT_FSIZE)[1]))
+        while broker.is_running() and broker.status() != psutil.STATUS_ZOMBIE:
+            if time.time() - at > FULL_SECONDS_MAX:
+                self.missed += 1  # nothing was written meanwhile
+                break
+            await asyncio.sleep(0.1)
+        await asyncio.to_thread(self.broker.kill)
+        await asyncio.sleep(self.dice.uniform(*DOWN_SECONDS))
+        await asyncio.to_thread(self.broker.start)
+        self._note("disk", at, time.time() - at)
 
     def _disturb(self) -> None:
         proxy = self._proxied()

@@ -25,11 +25,12 @@ from chaos.driver import ground
 from chaos.saying import begin, say
 from chaos.verdict import judge
 from harness.kafka_io import Feeder, until
-from harness.workers import Worker
+from harness.workers import Worker, parse_metrics
 
 FEATURES: Final = 20
 REPEATS: Final = 3
 READY_SECONDS_MAX: Final = 15.0
+SCRAPE_SECONDS_MAX: Final = 1.0
 ROUNDS: Final = 2  # of learning: the second is for the detectors
 BATCH_ROWS: Final = 500
 POOL_ROWS: Final = 4_000  # distinct rows, shared by all models
@@ -47,6 +48,8 @@ class Recovery:
     ready: float  # seconds from the start of the process
     take_over: float  # seconds: fence, restore, seek
     cpu: float  # seconds of the process until ready
+    scrape: float  # seconds of the slowest scrape, from the start until all models are on the page
+    early: int  # pages before it was ready
 
 
 def rows(pool: Pool, model: str, begin_at: int, count: int) -> list[bytes]:
@@ -84,15 +87,44 @@ async def learn(product: Product, worker: Worker, feeder: Feeder, learning_rows:
     say(f"{feeder.sent:,} rows applied in {time.monotonic() - began:.0f} s; models by state {states}")
 
 
-async def restart(product: Product, number: int) -> tuple[Worker, Recovery]:
+async def scraped(worker: Worker, models: int) -> tuple[float, float, float, int]:
+    """Scrape all the time: seconds and CPU until ready, the slowest scrape, and the pages before that.
+
+    Raises:
+        ValueError: a page is none.
+    """
+    ready, cpu, slowest, early = 0.0, 0.0, 0.0, 0
+    while True:
+        began = time.monotonic()
+        page = await asyncio.to_thread(worker.http, "/metrics")
+        if page:
+            slowest = max(slowest, time.monotonic() - began)
+            found = parse_metrics(page)
+            if "driftline_ready" not in found:
+                raise ValueError(f"this is no page of metrics: {page[:200]!r}")
+            early += not ready
+            if ready and sum(found["driftline_models"].values()) >= models:
+                return ready, cpu, slowest, early
+        if not ready and await asyncio.to_thread(worker.ready):
+            ready, cpu = time.monotonic() - worker.started, worker.usage().cpu
+        if time.monotonic() - worker.started > LEARN_SECONDS_MAX:
+            raise ValueError(f"never ready, or not all {models} models on the page, see {worker.log}")
+        await asyncio.sleep(0.2)
+
+
+async def restart(product: Product, feeder: Feeder, pool: Pool, number: int) -> tuple[Worker, Recovery]:
     """Start a worker after another was killed."""
     log = product.folder / f"worker-{number}.log"
     worker = product.launch("", log)
-    ready = await asyncio.to_thread(worker.wait_ready)
+    for model in product.models:  # a view comes with a checkpoint, after a row
+        await feeder.batch(rows(pool, model, 0, 1))
+    await feeder.flush()
+    ready, cpu, slowest, early = await scraped(worker, len(product.models))
     size = sum(worker.metrics().get("driftline_recovery_bytes", {}).values())
     records, take_over = taken_over(log)
-    found = Recovery(size, records, ready, take_over, worker.usage().cpu)
+    found = Recovery(size, records, ready, take_over, cpu, slowest, early)
     seconds = f"ready after {ready:.1f} s, take-over {take_over:.2f} s; CPU {found.cpu:.1f} s"
+    seconds += f"; slowest scrape {slowest:.2f} s, {early} pages before it was ready"
     say(f"  {size / 1e6:.1f} MB in {records:,} records; {seconds}")
     return worker, found
 
@@ -100,18 +132,15 @@ async def restart(product: Product, number: int) -> tuple[Worker, Recovery]:
 async def measure(product: Product, feeder: Feeder, learning_rows: int) -> list[Recovery]:
     """Learn, then kill and restart; the worker is stopped at the end, and everything is committed."""
     worker = product.launch("", product.folder / "worker-0.log")
+    pool = make_pool(NAME.decode(), "shuffled", product.seed, 10)
     found = []
     try:
         await asyncio.to_thread(worker.wait_ready)
         await learn(product, worker, feeder, learning_rows)
         for number in range(1, REPEATS + 1):
             worker.kill()
-            worker, one = await restart(product, number)
+            worker, one = await restart(product, feeder, pool, number)
             found.append(one)
-        pool = make_pool(NAME.decode(), "shuffled", product.seed, 10)
-        for model in product.models:
-            await feeder.batch(rows(pool, model, 0, 1))
-        await feeder.flush()
         await drain(product, worker)
         await asyncio.to_thread(worker.stop)
     finally:
@@ -140,8 +169,11 @@ async def main(options: argparse.Namespace) -> int:
     limits = f"target {READY_SECONDS_MAX:.0f} s, session time-out {SESSION_SECONDS:.0f} s"
     say(f"ready after {ready:.1f} s at most ({limits})")
     say(f"take-over {take_over:.2f} s at most; CPU of the process until ready {found[-1].cpu:.1f} s")
+    slowest = max(one.scrape for one in found)
+    say(f"slowest scrape {slowest:.2f} s (limit {SCRAPE_SECONDS_MAX:.0f} s), scraped all the time")
     verdict.zeros()
-    return volume.conclude(verdict.clean and ready <= READY_SECONDS_MAX, folder)
+    good = verdict.clean and ready <= READY_SECONDS_MAX and slowest < SCRAPE_SECONDS_MAX
+    return volume.conclude(good, folder)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

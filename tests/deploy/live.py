@@ -76,6 +76,7 @@ def live(stack: ExitStack, folder: Path) -> list[str]:
     config = prepare(broker.bootstrap, folder)
     worker = workers.Worker(config, folder / "worker.log")
     stack.callback(worker.stop)
+    early = first_page(worker)
     say(f"worker ready after {worker.wait_ready():.0f} s")
     prometheus = stack.enter_context(Prometheus(folder, f"127.0.0.1:{worker.port}", RULES))
     stack.enter_context(simulated(broker.bootstrap, folder))
@@ -91,7 +92,16 @@ def live(stack: ExitStack, folder: Path) -> list[str]:
 
     say(f"DriftlineDriftOpen fires after {wait(drifting, DRIFT_SECONDS_MAX):.0f} s of traffic")
     faults = check_boards(prometheus) + check_rules(prometheus)
-    return faults + promtool_metrics(worker.http("/metrics"))
+    return faults + promtool_metrics(early) + promtool_metrics(worker.http("/metrics"))
+
+
+def first_page(worker: workers.Worker) -> str:
+    """/metrics of a worker that compiles or recovers."""
+    page = ""
+    while not page:
+        worker.check()
+        page = worker.http("/metrics")
+    return page
 
 
 # --- what runs ----------------------------------------------------------------------------------------------
@@ -219,7 +229,7 @@ def promtool_rules() -> list[str]:
 
 
 def promtool_metrics(page: str) -> list[str]:
-    """Prometheus' own opinion of names and units of the live page."""
+    """Prometheus' own opinion of names and units of a live page."""
     return promtool("check", "metrics", given=page)
 
 

@@ -11,7 +11,7 @@ from kafka.admin import KafkaAdminClient
 from driftline.config import InputSettings, Settings, TopicSettings
 from driftline.errors import OutsideError
 from driftline.localkafka import LocalKafka
-from driftline.topics import TopicSpec, check, create, plan, topic_ids
+from driftline.topics import TopicSpec, check, create, plan, retention, topic_ids
 
 
 def _specs(prefix: str) -> list[TopicSpec]:
@@ -42,6 +42,17 @@ def test_check_finds_what_loses_data(kafka: LocalKafka, topic_prefix: str) -> No
     assert whats[0] == "has 3 partitions, 2 are configured"
     assert whats[1] == "has cleanup.policy=compact, delete is needed"
     assert whats[2].startswith("has retention.ms=1000")
+
+
+def test_retention_is_told_where_age_deletes(kafka: LocalKafka, topic_prefix: str) -> None:
+    """In seconds; left out are compacted topics, those without a limit, and those that are not there."""
+    config, specs = {"bootstrap_servers": kafka.bootstrap}, _specs(topic_prefix)
+    endless = replace(specs[0], name=f"{topic_prefix}.endless", config={"retention.ms": "-1"})
+    create(config, [*specs, endless])
+    names = [f"{topic_prefix}.{name}" for name in ("mailbox", "alerts", "state", "endless", "missing")]
+    day = 24 * 3600.0
+    assert retention(config, names) == {names[0]: day, names[1]: 7 * day}
+    assert retention(config, []) == {}
 
 
 def test_one_failure_does_not_stop_the_others(kafka: LocalKafka, topic_prefix: str) -> None:

@@ -36,6 +36,7 @@ class Faults:
     def __init__(self, world: World, traffic: Traffic, seed: int) -> None:
         self._world, self._traffic = world, traffic
         self._dice = random.Random(seed)
+        self._disk_dice = random.Random(f"disk full {seed}")  # of its own: it changes no other fault
         self.stopped_at: float | None = None  # when something happened after which the deployment must stop
         self._kinds: dict[str, Callable[[], bool]] = {
             "crash": self._crash,
@@ -46,6 +47,7 @@ class Faults:
             "slow": self._slow,
             "sends fail": self._sends_fail,
             "commits fail": self._commits_fail,
+            "disk full": self._disk_full,
             "echo": self._echo,
             "aborted rows": self._aborted_rows,
             "late rows": self._late_rows,
@@ -157,6 +159,13 @@ class Faults:
         weather = self._world.network.weather
         weather.commit_fails = 0.5
         self._world.loop.outside(self._dice.uniform(0.5, 3.0), weather.commits_work)
+        return True
+
+    def _disk_full(self) -> bool:
+        """The broker takes no write for a while; reads go on."""
+        weather, dice = self._world.network.weather, self._disk_dice
+        weather.full_until = self._world.loop.time() + dice.uniform(1.0, 12.0)
+        weather.full_is_told = dice.random() < 0.5
         return True
 
     # --- rows and envelopes

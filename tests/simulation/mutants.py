@@ -1,4 +1,4 @@
-"""Twenty protocol bugs, brought into the product one at a time: the simulation has to see each of them.
+"""Twenty-one protocol bugs, brought into the product one at a time: the simulation has to see each of them.
 
 ``python tests/simulation/mutants.py`` prints which check caught which mutant at which seed. Each function
 brings one bug in; its docstring says which promise the bug breaks.
@@ -148,6 +148,15 @@ def do_not_notice_a_cut_mailbox(patch: Patch) -> None:
     patch.text(Owner, "check_end", ("if self._closing or", "if True or"))
 
 
+def ask_the_wall_clock(patch: Patch) -> None:
+    """Time comes in records; the clock of a worker decides nothing."""
+    patch.text(
+        Owner, "apply",
+        ("owned.partition.apply(offset, timestamp_ms, value)",
+         "owned.partition.apply(offset, int(time.time() * 1000), value)"),
+    )  # fmt: skip
+
+
 def apply_rows_again(patch: Patch) -> None:
     """A row at or below its raw partition's watermark is never applied again."""
     patch.text(partition, "trim", ("block.offset > before[block.source]", "block.offset > -1"))
@@ -229,6 +238,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     count_rows_of_aborted_transactions,
     apply_past_a_hole,
     do_not_notice_a_cut_mailbox,
+    ask_the_wall_clock,
     apply_rows_again,
     store_alerts_in_a_second_transaction,
     forget_the_actions,
@@ -241,14 +251,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
 
 # Seeds that are tried first: races that take many seeds to come about. All others start at 0.
 SHOWN_BY: Final[Mapping[Mutant, int]] = {
-    commit_what_was_fetched_on_a_revoke: 2,
+    commit_what_was_fetched_on_a_revoke: 3,
     begin_without_a_commit: 228,
-    do_not_fence: 8,
+    do_not_fence: 49,
     apply_past_a_hole: 781,
     do_not_notice_a_cut_mailbox: 181,
     restore_before_the_fence: 180,
     restore_what_was_not_committed: 1,
-    trust_the_commit_not_the_state: 6,
+    trust_the_commit_not_the_state: 58,
     forget_all_but_one_changed_model: 5,
     commit_a_transaction_with_failed_sends: 1,
 }

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from aiokafka.errors import KafkaConnectionError, KafkaError, RequestTimedOutError
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaStorageError, RequestTimedOutError
 
 from simulation.loop import Process, VirtualLoop
 
 T = TypeVar("T")
 DELAY_SECONDS: Final = 0.02  # at most, one way, on a good day
+RESEND_SECONDS: Final = 1e-7  # between writes that waited for room: they keep their order
 
 
 @dataclass
@@ -29,6 +30,8 @@ class Weather:
     slow_until: float = 0.0  # requests take seconds
     send_fails: float = 0.0  # probability that a send fails
     commit_fails: float = 0.0  # probability that an offset commit or the end of a transaction fails
+    full_until: float = 0.0  # the broker's disk is full: no write is taken before
+    full_is_told: bool = False  # whether the client has lost its patience, or sends again until there is room
 
     def sends_work(self) -> None:
         """Again."""
@@ -51,6 +54,7 @@ class Network:
         self.loop, self._dice = loop, dice
         self.weather = Weather()
         self.faults: Counter[str] = Counter()
+        self._resent = 0
 
     def delay(self) -> float:
         """Seconds one way."""
@@ -89,12 +93,15 @@ class Network:
             action: what the broker does when it arrives.
             at: when it arrives; by default after a delay.
             fails: probability that it fails, with or without effect.
-            kind: what to count a failure as.
+            kind: what to count a failure as; given for whatever needs room on the broker's disk.
         """
         future: asyncio.Future[T] = self.loop.create_future()
 
         def arrive() -> None:
             if self.lost(process):
+                return
+            if kind and self.loop.time() < self.weather.full_until:
+                self._refuse(process, future, arrive)
                 return
             error, done = self.failure(fails, kind)
             result: Any = None
@@ -108,6 +115,16 @@ class Network:
         when = self.loop.time() + self.delay() if at is None else at
         self.loop.outside(when - self.loop.time(), arrive)
         return future
+
+    def _refuse(self, process: Process, future: asyncio.Future[Any], again: Callable[[], None]) -> None:
+        """No room for a write: the client sends it again, or its owner is told."""
+        self.faults["write refused"] += 1
+        if self.weather.full_is_told:
+            self.loop.outside(self.delay(), lambda: _settle(future, None, KafkaStorageError("disk full")))
+            return
+        self._resent += 1
+        wait = self.weather.full_until - self.loop.time() + RESEND_SECONDS * self._resent
+        self.loop.outside(wait, lambda: again() if process.alive else None)
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:

@@ -17,6 +17,7 @@ from driftline.errors import ExitCode
 RAW: Final = "raw.events"
 LABELS: Final = "raw.labels"
 LABELLED_RATIO: Final = 0.4  # of the seeds
+FULL_RATIO: Final = 0.2  # of the seeds that are not calm
 TRAFFIC_SECONDS: Final = 32.0
 # Bounds that the traffic breaks and keeps again: of rows, of time, of the window of the reference.
 KPIS: Final[Mapping[str, Any]] = {
@@ -121,6 +122,9 @@ def make_plan(seed: int) -> Plan:
             "take_over_timeout_seconds": 30,
         },
     }
+    disk = random.Random(f"disk full {seed}")
+    if not calm and disk.random() < FULL_RATIO:
+        faults.append(Fault(disk.uniform(2.0, TRAFFIC_SECONDS - 4.0), "disk full"))
     labelled = (
         random.Random(f"with labels {seed}").random() < LABELLED_RATIO
     )  # dice of its own: it changes no other plan

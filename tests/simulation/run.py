@@ -23,6 +23,7 @@ from simulation import judge
 from simulation.faults import Faults
 from simulation.invariants import Monitor, Violation
 from simulation.loop import VirtualLoop
+from simulation.patching import patched
 from simulation.plan import STOPS, TOLERATED, TRAFFIC_SECONDS, Plan, make_plan
 from simulation.traffic import Traffic
 from simulation.world import World
@@ -53,12 +54,15 @@ class Result:
         return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
 
 
-def simulate(seed: int) -> Result:
-    """Run one seed from begin to end."""
+def simulate(seed: int, *, jumps: bool = True) -> Result:
+    """Run one seed from begin to end; the workers' wall clocks jump unless told otherwise."""
     plan = make_plan(seed)
     loop = VirtualLoop(random.Random(seed + 1_000_003))
+    run = Run(plan, loop, jumps=jumps)
     try:
-        return Run(plan, loop).execute()
+        with patched() as patch:
+            patch.set(time, "time", run.wall)
+            return run.execute()
     finally:
         loop.dispose()
 
@@ -69,11 +73,13 @@ class Run:
     Args:
         plan: what happens.
         loop: time.
+        jumps: whether wall clocks do.
     """
 
-    def __init__(self, plan: Plan, loop: VirtualLoop) -> None:
+    def __init__(self, plan: Plan, loop: VirtualLoop, *, jumps: bool = True) -> None:
         self._plan, self._loop = plan, loop
-        self._world = World(plan, loop, plan.seed * 7 + 1)
+        self._world = World(plan, loop, plan.seed * 7 + 1, jumps=jumps)
+        self.wall = self._world.wall
         self._traffic = Traffic(self._world, plan.seed * 7 + 4)
         self._monitor = Monitor(self._world)
         self._faults = Faults(self._world, self._traffic, plan.seed * 7 + 5)

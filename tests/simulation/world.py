@@ -15,18 +15,23 @@ from typing import Final
 from driftline.config import Settings
 from driftline.errors import DriftlineError, ExitCode, FatalError
 from driftline.ingest.service import IngestService
+from driftline.publish.headroom import Headroom
 from driftline.publish.metrics import Metrics
 from driftline.stream.agent import Owner, mailbox_partitions
 from simulation.broker import Broker
 from simulation.clients import SimClients, SimSource
 from simulation.flow import Flow
 from simulation.groups import TICK_SECONDS, Group
-from simulation.loop import Process, VirtualLoop, unexpected
+from simulation.loop import PROCESS, Process, VirtualLoop, unexpected
 from simulation.network import Network
 from simulation.plan import Plan
 
 STOP_SECONDS_MAX: Final = 28.0  # as in ``app``: then the process is ended
 RESTART_SECONDS: Final = (0.2, 4.0)  # what a supervisor takes
+RETENTION_SECONDS: Final = 600.0
+EPOCH: Final = 1_700_000_000.0  # Unix seconds when a run begins
+JUMP_SECONDS: Final = 3_600.0
+JUMP_EVERY_SECONDS: Final = 3.0
 OUTPUTS: Final = ("alerts", "reports", "actions", "rejects", "commands")
 
 
@@ -37,10 +42,11 @@ class World:
         plan: sizes and settings of this run.
         loop: time.
         seed: of all dice in here.
+        jumps: whether wall clocks do.
     """
 
-    def __init__(self, plan: Plan, loop: VirtualLoop, seed: int) -> None:
-        self.plan, self.loop = plan, loop
+    def __init__(self, plan: Plan, loop: VirtualLoop, seed: int, *, jumps: bool = True) -> None:
+        self.plan, self.loop, self.jumps = plan, loop, jumps
         self.settings: Settings = plan.settings
         self.dice = random.Random(seed)
         self.trace: list[str] = []
@@ -70,6 +76,13 @@ class World:
         self.ingest = group("ingest", *plan.raws, topics.name("commands"))
         self.detect = group("detect", self.mailbox)
         self.workers = [Worker(self, number) for number in range(plan.workers)]
+
+    def wall(self) -> float:
+        """Unix seconds as the process that asks has them: its clock jumps an hour on, or back again."""
+        now, process = self.loop.time(), PROCESS.get()
+        name = process.name if process is not None and self.jumps else ""
+        jump = random.Random(f"{name} {now // JUMP_EVERY_SECONDS}").choice((-1, 0, 1)) if name else 0
+        return EPOCH + now + JUMP_SECONDS * jump
 
     def note(self, text: str) -> None:
         """Add a line to the trace."""
@@ -161,6 +174,7 @@ class Worker:
             metrics=metrics,
             producer_name=process.name,
             clients=clients,  # type: ignore[arg-type]
+            headroom=Headroom(dict.fromkeys(world.plan.raws, RETENTION_SECONDS), clock=world.wall),
             source=SimSource,
             clock=world.loop.time,
         )

@@ -146,6 +146,18 @@ def _detect() -> list[Any]:
 def _storage() -> list[Any]:
     return [
         graph(
+            "Headroom of retention",
+            "Time until retention may delete what was not read (raw topics) or applied (mailbox), of the "
+            "partition that is nearest. The whole retention while nothing waits.",
+            "s",
+            (
+                f"min by (topic) (driftline_input_retention_headroom_seconds{{{WORKER}}})",
+                "{{topic}}",
+            ),
+            (f"min(driftline_mailbox_retention_headroom_seconds{{{WORKER}}})", "mailbox"),
+            span=24,
+        ),
+        graph(
             "Checkpoint time",
             "From the barrier to the committed transaction.",
             "s",

@@ -58,6 +58,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Build a baseline from training data, look at it, promote it to a running service.",
     ),
     "topics": ("driftline.cli.topics", "Show, create and check the topics of a deployment."),
+    "doctor": ("driftline.cli.doctor", "What is wrong with this set-up, and what mends it."),
     "config": (
         "driftline.cli.config",
         "Check a configuration file; explain what it means for detection; print the schema of one.",

@@ -133,6 +133,11 @@ class MailboxPartition:
         return self.position.next
 
     @property
+    def applied_ms(self) -> int:
+        """Mailbox timestamp of the last envelope, ms; -1 before the first."""
+        return max((raw.seen_ms for raw in self.position.raw.values()), default=-1)
+
+    @property
     def time_ms(self) -> int:
         """Partition time: record timestamps are complete up to here; -1 when unknown."""
         return self.position.time

@@ -36,6 +36,7 @@ from driftline.ingest.chunks import DecoderKey, Fetched
 from driftline.ingest.cursors import Cursor, Start, held_back, progress, start_of
 from driftline.ingest.flush import Flush, Packer
 from driftline.ingest.source import Committed, ConsumerSource, OutOfRange, RecordSource
+from driftline.publish.headroom import Headroom
 from driftline.publish.metrics import Metrics
 from driftline.records import ProgressFlag, Source
 
@@ -68,6 +69,7 @@ class IngestService:
         metrics: where to count.
         producer_name: names this worker in envelopes, for people.
         clients: makes Kafka clients.
+        headroom: what retention leaves, for the metrics.
         source: how records are taken from the consumer.
         clock: monotonic seconds.
     """
@@ -80,11 +82,13 @@ class IngestService:
         metrics: Metrics,
         producer_name: str,
         clients: Clients,
+        headroom: Headroom,
         source: Callable[[Any, Mapping[str, DecoderKey]], RecordSource] = ConsumerSource,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._clients = clients
+        self._headroom = headroom
         self._make_source = source
         self._clock = clock
         self._topic_ids = dict(topic_ids)
@@ -142,6 +146,10 @@ class IngestService:
             self._consumer.subscribe(topics=sorted(self._packer.keys), listener=_Listener(self))
             self.turned_at = self._clock()
             self._running = True
+            for topic in self._packer.keys:
+                kept = self._headroom.retention(topic)
+                if kept is not None:
+                    self._metrics.set("driftline_input_retention_seconds", kept, topic=topic)
             await self._loop(stop)
         except (KafkaError, OutsideError) as error:
             raise FatalError(ExitCode.INGEST, f"ingest: {type(error).__name__}: {error}.") from error
@@ -226,14 +234,17 @@ class IngestService:
         for source, cursor in self._cursors.items():
             cursor.behind = self._source.behind(source)
             if now - self._lags_at >= LAG_SECONDS:
-                self._metrics.set(
-                    "driftline_input_lag_records",
-                    cursor.behind,
-                    topic=source.topic,
-                    partition=source.partition,
-                )
+                self._show_lag(source, cursor)
         if now - self._lags_at >= LAG_SECONDS:
             self._lags_at = now
+
+    def _show_lag(self, source: Source, cursor: Cursor) -> None:
+        """How far behind, in records and against the clock of retention."""
+        metrics, topic, partition = self._metrics, source.topic, source.partition
+        metrics.set("driftline_input_lag_records", cursor.behind, topic=topic, partition=partition)
+        left = self._headroom.left(source, behind=cursor.behind, taken_ms=cursor.record_time)
+        if left is not None:
+            metrics.set("driftline_input_retention_headroom_seconds", left, topic=topic, partition=partition)
 
     async def _out_of_range(self, error: OutOfRange) -> None:
         """Retention has overtaken us while running: stop, or go on at the first offset that is left."""

@@ -31,7 +31,11 @@ GaugeName = Literal[
     "driftline_build_info",
     "driftline_ready",
     "driftline_input_lag_records",
+    "driftline_input_retention_seconds",
+    "driftline_input_retention_headroom_seconds",
     "driftline_mailbox_lag_records",
+    "driftline_mailbox_retention_seconds",
+    "driftline_mailbox_retention_headroom_seconds",
     "driftline_checkpoint_last_timestamp_seconds",
     "driftline_recovery_duration_seconds",
     "driftline_recovery_bytes",
@@ -582,6 +586,25 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         "If it grows: add ingest workers, up to the number of raw partitions.",
     ),
     Metric(
+        "driftline_input_retention_seconds",
+        "gauge",
+        "seconds",
+        ("topic",),
+        "retention.ms of a raw topic as it was when the worker started. Absent when the topic deletes "
+        "nothing by age or this user may not see its settings.",
+        "Keep it longer than the longest time for which nobody may look after the workers: a weekend.",
+    ),
+    Metric(
+        "driftline_input_retention_headroom_seconds",
+        "gauge",
+        "seconds",
+        ("topic", "partition"),
+        "Time until retention may delete rows of a raw partition that were not read yet; the whole retention "
+        "when all were read. Absent when driftline_input_retention_seconds is, or nothing was read yet.",
+        "At 0 rows are lost and the worker stops with exit code 77: raise the topic's retention.ms first, "
+        "then see why ingest is behind (`driftline_input_lag_records`).",
+    ),
+    Metric(
         "driftline_envelopes_sent_total",
         "counter",
         "envelopes",
@@ -621,6 +644,24 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
         ("partition",),
         "Envelopes of a mailbox partition not yet applied.",
         "If it grows: add detect workers, up to `topics.mailbox_partitions`.",
+    ),
+    Metric(
+        "driftline_mailbox_retention_seconds",
+        "gauge",
+        "seconds",
+        (),
+        "retention.ms of the mailbox topic as it was when the worker started.",
+        "It is made from `topics.mailbox_retention_hours`; `driftline topics check` compares the two.",
+    ),
+    Metric(
+        "driftline_mailbox_retention_headroom_seconds",
+        "gauge",
+        "seconds",
+        ("partition",),
+        "Time until retention may delete envelopes of a mailbox partition that were not applied yet; the "
+        "whole retention when all were applied.",
+        "At 0 the state cannot go on and the worker stops with exit code 72: raise the mailbox's "
+        "retention.ms first, then see why detection is behind (`driftline_mailbox_lag_records`).",
     ),
     Metric(
         "driftline_checkpoint_last_timestamp_seconds",

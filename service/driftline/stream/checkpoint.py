@@ -50,6 +50,9 @@ class Partition(Protocol):
     @property
     def next_offset(self) -> int: ...  # noqa: D102
 
+    @property
+    def applied_ms(self) -> int: ...  # noqa: D102
+
     def apply(self, offset: int, timestamp_ms: int, value: bytes) -> int: ...  # noqa: D102
 
     def checkpoint(self) -> Checkpoint | None: ...  # noqa: D102

@@ -19,7 +19,9 @@ from driftline import clients
 from driftline.config import KafkaSettings, Settings
 from driftline.errors import ExitCode, FatalError
 from driftline.publish import alerts
+from driftline.publish.headroom import Headroom
 from driftline.publish.metrics import SEVERITIES, Metrics
+from driftline.records import Source
 from driftline.stream.agent import Owner, PartitionFactory, mailbox_partitions
 from driftline.stream.checkpoint import Fatal
 from driftline.stream.compat import check_versions
@@ -95,6 +97,7 @@ class DetectWorker:
         metrics: where to count.
         fatal: ends the process.
         kafka: makes Kafka clients.
+        headroom: what retention leaves, for the metrics.
         partition_factory: makes partitions; the real ones by default.
 
     Raises:
@@ -109,11 +112,16 @@ class DetectWorker:
         metrics: Metrics,
         fatal: Fatal,
         kafka: clients.Clients,
+        headroom: Headroom,
         partition_factory: PartitionFactory | None = None,
     ) -> None:
         check_versions()
         self._settings = settings
         self._metrics = metrics
+        self._headroom = headroom
+        kept = headroom.retention(settings.topics.name("mailbox"))
+        if kept is not None:
+            metrics.set("driftline_mailbox_retention_seconds", kept)
         self.owner = Owner(
             settings,
             topic_id=topic_id,
@@ -199,8 +207,19 @@ class DetectWorker:
             for partition, end in self._log_ends(app).items():
                 self.owner.check_end(partition, end)
             for partition, behind in self._behind(app).items():
-                self._metrics.set("driftline_mailbox_lag_records", behind, partition=partition)
+                self._show_lag(partition, behind)
             await asyncio.sleep(LAG_SECONDS)
+
+    def _show_lag(self, partition: int, behind: int) -> None:
+        """How far behind, in envelopes and against the clock of retention."""
+        self._metrics.set("driftline_mailbox_lag_records", behind, partition=partition)
+        owned = self.owner.owned.get(partition)
+        if owned is None:
+            return
+        mailbox = Source(self._settings.topics.name("mailbox"), partition)
+        left = self._headroom.left(mailbox, behind=behind, taken_ms=owned.partition.applied_ms)
+        if left is not None:
+            self._metrics.set("driftline_mailbox_retention_headroom_seconds", left, partition=partition)
 
     def _behind(self, app: App) -> dict[int, int]:
         """Envelopes in the log that were not applied yet, as far as known."""

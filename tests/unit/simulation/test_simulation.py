@@ -12,6 +12,7 @@ import pytest
 from simulation import mutants, run
 from simulation.mutants import Mutant
 from simulation.patching import patched
+from simulation.plan import make_plan
 
 SEEDS: Final = 200
 BLOCK: Final = 20  # seeds a test, so that a failure comes early
@@ -59,6 +60,27 @@ def test_a_seed_repeats() -> None:
     assert len(first.trace) > 50
 
 
+@pytest.mark.parametrize("seed", [3, 11])
+def test_clocks_that_jump_change_nothing(seed: int) -> None:
+    """Wall clocks go an hour on and back, in all runs; the events are those of steady ones."""
+    jumping, steady = run.simulate(seed), run.simulate(seed, jumps=False)
+    assert jumping.violation is None
+    assert jumping.trace == steady.trace
+    assert jumping.transactions > 0
+
+
+def test_a_full_disk_is_survived() -> None:
+    """Writes wait or fail for seconds, in transactions too; afterwards every row counts once."""
+    full = [seed for seed in range(60) if any(f.kind == "disk full" for f in make_plan(seed).faults)]
+    refused = 0
+    for seed in full:
+        result = run.simulate(seed)
+        assert result.violation is None, result.violation
+        refused += result.faults["write refused"]
+    assert len(full) >= 5
+    assert refused > 100
+
+
 def test_runs_are_not_empty() -> None:
     """Rows, alerts, transactions and faults really happen."""
     results = [run.simulate(seed) for seed in range(5)]
@@ -74,6 +96,7 @@ def test_runs_are_not_empty() -> None:
         (mutants.commit_before_the_acknowledgement, 0),
         (mutants.begin_a_new_chain_after_a_restart, 0),
         (mutants.apply_rows_again, 0),
+        (mutants.ask_the_wall_clock, 0),
         (mutants.count_rows_of_aborted_transactions, 0),
         (mutants.store_alerts_in_a_second_transaction, 0),
     ],

@@ -30,6 +30,7 @@ class FakePartition:
         self.next_offset = next_offset
         self.urgent = self.dirty = False
         self.applied: list[int] = []
+        self.applied_ms = -1
 
     def apply(self, offset: int, timestamp_ms: int, value: bytes) -> int:
         """See MailboxPartition."""
