@@ -166,6 +166,18 @@ def state_lost() -> list[Alert]:
     return story.restart()
 
 
+def labels_lost() -> list[Alert]:
+    """The stored labels are damaged."""
+    box = labelled.Mailbox(labelled.new_partition())
+    box.send([labelled.Row(1, BEGIN, klass="deny")], [labelled.Row(1, BEGIN, label="deny")], "credit-risk")
+    box.checkpoint()
+    key = b"m|credit-risk|labels"
+    box.stored[key] = box.stored[key][:-9]
+    back = labelled.Mailbox(labelled.restored(box.stored))
+    back.checkpoint()
+    return back.alerts
+
+
 def superseded() -> list[Alert]:
     """Another baseline."""
     story, _ = changing(age=scaled(1, 12))
@@ -247,6 +259,7 @@ STORIES: Final[Mapping[str, Callable[[], list[Alert]]]] = {
     "together": together,
     "reopened": again,
     "state_lost": state_lost,
+    "labels_lost": labels_lost,
 }
 
 

@@ -34,6 +34,8 @@ _CHECKS: Final[Mapping[str, str]] = {
     "too-many": "Look for retries, a replay or a load test at whoever calls the model.",
     "state": "Look at the worker's log for the reason. Until the model has learned again it raises no "
     "alerts.",
+    "labels": "Look at the worker's log for the reason. Until performance has been learned again worse "
+    "predictions raise no alerts.",
 }
 _PREDICTIONS: Final = (
     "Was another version of the model released at that time? If not, look at the features that moved with it."

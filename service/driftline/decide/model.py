@@ -648,10 +648,10 @@ class Model:
         of_labels = () if self.labelled is None else (self.labelled.episodes,)
         for episodes in of_labels if self.labels_lost else (self.episodes, self.kpis.episodes, *of_labels):
             episodes.before = offset
-        text = texts.labels_lost if self.labels_lost else texts.state_lost
+        what, text = ("labels", texts.labels_lost) if self.labels_lost else ("state", texts.state_lost)
         self.labels_lost = ""
         at = max(self.actor.last_time, 0)
-        episode = Episode(offset + 1, at, at, "critical", "state", "both")
+        episode = Episode(offset + 1, at, at, "critical", what, "both")
         return build.without_cause(
             context,
             self.name,

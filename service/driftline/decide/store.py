@@ -42,7 +42,8 @@ from driftline.records import ColumnKind, Source
 CHANNELS_A_SHARD: Final = 64
 POSITION_VERSION: Final = 1
 # What stored state that was damaged may raise, besides what a later version wrote.
-UNREADABLE: Final = (MessageError, KeyError, TypeError, ValueError, IndexError)
+UNREADABLE: Final = (MessageError, KeyError, TypeError, ValueError, IndexError, OverflowError)
+NUMBER_MAX: Final = (1 << 63) - 1  # of offsets and times, as kernels take them
 WINDOW_ARRAYS: Final = ("counts", "missing", "open", "home", "last")
 
 
@@ -126,15 +127,18 @@ def read_position(value: bytes | None, partition: int) -> Position:
                 remedy="Run that version or a later one.",
             )
         return Position(
-            next=int(body["next"]),
+            next=_number(body["next"]),
             topic_id=str(body["topic_id"]),
-            partitions=int(body["partitions"]),
+            partitions=_number(body["partitions"]),
             revision=str(body["revision"]),
-            time=int(body["time"]),
-            raw={Source(t, p): RawPosition(*rest) for t, p, *rest in body["raw"]},
+            time=_number(body["time"]),
+            raw={
+                Source(str(t), _number(p)): RawPosition(str(topic_id), *map(_number, rest))
+                for t, p, topic_id, *rest in body["raw"]
+            },
             models=[str(name) for name in body["models"]],
-            lost=int(body["lost"]),
-            over_limit=int(body["over_limit"]),
+            lost=_number(body["lost"]),
+            over_limit=_number(body["over_limit"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise FatalError(
@@ -142,6 +146,13 @@ def read_position(value: bytes | None, partition: int) -> Position:
             f"the position of mailbox partition {partition} cannot be read: {type(error).__name__}: {error}.",
             remedy="The state topic was damaged: restore it, or reset the pipeline's state.",
         ) from error
+
+
+def _number(value: object) -> int:
+    """An offset, a time or a count; -1: unknown."""
+    if type(value) is not int or not -1 <= value <= NUMBER_MAX:
+        raise ValueError(f"{value!r} is no offset, time or count")
+    return value
 
 
 # --- writing ----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from driftline.detect.actor import RECENT, Detection
+from driftline.detect.kernels.scan_json import TIME_MS_MAX, TIME_MS_MIN
 from driftline.detect.kernels.state import (
     ADWIN_CAP,
     ADWIN_ROWS,
@@ -120,6 +121,8 @@ def check_performance(p: Performance, arrays: Mapping[str, Any]) -> None:
     check_codes(arrays["value"][arrays["named"] == NAMED], "labels of the window")
     _require(arrays["confusion"] >= 0, "confusion counts")
     _require(np.isfinite(arrays["errors"]), "errors")
+    time = arrays["time"]
+    _require((time >= TIME_MS_MIN) & (time <= TIME_MS_MAX), "times of the window")  # they get into reports
     _require(min(p.rows, p.number) >= 0 and len(p.error_times) in {0, 2}, "rows of the performance")
     _require(bool(p.error_times) == bool(len(arrays["errors"])), "times of the errors")
     if p.reference is not None:

@@ -100,10 +100,11 @@ def _arrays(header: Mapping[str, Any], raw: bytes, records: Records, kind: str) 
                 remedy="It was written by another version: run that version or a later one.",
             )
         whole = all(type(n) is int and n >= 0 for n in shape)  # NaN is JSON for Python
-        size = math.prod(shape) * dtype.itemsize if whole else 0
+        count = math.prod(shape) if whole else 0
+        size = count * dtype.itemsize
         if not whole or at + size > len(raw):
             raise MessageError(f"snapshot {kind}: array {name!r} is cut short.")
-        out[name] = np.frombuffer(raw, dtype, count=size // dtype.itemsize, offset=at).reshape(shape).copy()
+        out[name] = np.frombuffer(raw, dtype, count=count, offset=at).reshape(shape).copy()
         at += size
     if at != len(raw):
         raise MessageError(f"snapshot {kind}: {len(raw) - at} bytes too many.")

@@ -270,6 +270,8 @@ def test_checkpoints_are_small_while_much_waits() -> None:
         ("confusion", (0, 0), -1),
         ("plan", "lanes", 99),
         ("state", "a_last", 1 << 40),
+        ("time", 3, 1 << 62),
+        ("time", 3, -(1 << 63)),
     ],
 )
 def test_damaged_performance_is_refused(name: str, index: Any, value: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,11 +123,15 @@ def _outline(rows: dict[bytes, bytes]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("shard", ["labels", "pred.4", "lab-matched.0"])
-def test_damaged_labels_are_set_aside_alone(shard: str) -> None:
+@pytest.mark.parametrize(
+    ("shard", "changes"),
+    [("labels", {}), ("pred.4", {}), ("lab-matched.0", {}), ("pred.4", {"first": math.inf})],
+)
+def test_damaged_labels_are_set_aside_alone(shard: str, changes: dict[str, Any]) -> None:
     """The model goes on, what labels say begins anew; it is told once, however often it is restored."""
     rows = golden.read(LABELLED[-1])
-    rows[f"m|m|{shard}".encode()] = b"DLS1 damaged"
+    key = f"m|m|{shard}".encode()
+    rows[key] = _changed(rows[key], **changes) if changes else b"DLS1 damaged"
     boxes = [golden_labelled.from_cut(rows) for _ in range(2)]
     (note,) = boxes[0].partition.drain_notes()
     assert note.startswith("model m: stored labels set aside: ")
@@ -219,6 +224,19 @@ def test_a_damaged_position_stops_the_worker(value: bytes) -> None:
     with pytest.raises(FatalError, match="cannot be read") as caught:
         store.read_position(value, 0)
     assert caught.value.code is ExitCode.STATE_MISSING
+
+
+@pytest.mark.parametrize("number", [10**30, -2, 0.5, "7", None, True])
+@pytest.mark.parametrize("name", ["next", "time", "lost", "raw"])
+def test_a_position_holds_offsets_times_and_counts(name: str, number: object) -> None:
+    """Anything else would travel on until a kernel reads it."""
+    body = json.loads(golden.read(STORED[-1])[b"n|0"])
+    if name == "raw":
+        body["raw"][0][4] = number
+    else:
+        body[name] = number
+    with pytest.raises(FatalError, match="no offset, time or count"):
+        store.read_position(json.dumps(body).encode(), 0)
 
 
 # --- older

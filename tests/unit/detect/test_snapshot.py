@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import google_crc32c
 import numpy as np
 import pytest
 
@@ -55,3 +58,18 @@ def test_records_of_another_layout_are_refused() -> None:
     value = snapshot.encode("det.0", {}, {"state": new_state(1)})
     with pytest.raises(MessageError, match="another layout"):
         snapshot.decode(value, "det.0", lambda _: {"state": np.dtype([("x", "f8")])})
+
+
+@pytest.mark.parametrize(
+    ("code", "shape"), [("<U0", [1]), ("<f8", [float("inf")]), ("<f8", [-1]), ("<f8", [1.0])]
+)
+def test_arrays_that_are_none_are_refused(code: str, shape: list[float]) -> None:
+    """A checksum that fits says nothing of what was written."""
+    value = snapshot.encode("det.0", {}, {"x": np.zeros(1)})
+    _, _, size, raw = snapshot.HEADER.unpack_from(value)
+    text, packed = value[snapshot.HEADER.size :][:size], value[snapshot.HEADER.size + size :]
+    text = json.dumps(json.loads(text) | {"arrays": [["x", code, shape]]}).encode()
+    rest = len(text).to_bytes(4, "little") + raw.to_bytes(4, "little") + text + packed
+    value = snapshot.MAGIC + int(google_crc32c.value(rest)).to_bytes(4, "little") + rest
+    with pytest.raises(MessageError):
+        snapshot.decode(value, "det.0", lambda _: {})

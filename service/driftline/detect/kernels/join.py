@@ -185,6 +185,8 @@ def join_rows(
                 p_matched[place] = 1
                 counts[COVERED] += 1
                 continue
+            score, klass, value, name = e_score[r], e_class[r], l_value[other], l_name[other]
+            carried = False
         else:
             r = -1 - r
             h = t_id[r]
@@ -213,33 +215,27 @@ def join_rows(
                 l_value[other], l_name[other] = t_value[r], t_name[r]
                 _insert(l_table, h, other)
                 l_log[TAIL] += 1
-            if t_carries[r] != 0:
+            value, name, carried = t_value[r], t_name[r], t_carries[r] != 0
+            if carried:
                 counts[CARRIED] += 1
-                if other >= 0:
-                    l_matched[other] = 1
-                if place >= 0:
-                    p_matched[place] = 1
-                    counts[COVERED] += 1
-                o_at[found] = i
-                o_score[found], o_class[found] = t_score[r], t_class[r]
-                o_value[found], o_name[found] = t_value[r], t_name[r]
-                o_pred[found] = -1 if place < 0 else _number(p_log, place, p_ids.shape[0])
-                o_lab[found] = -1 if other < 0 else _number(l_log, other, l_ids.shape[0])
-                counts[MATCHED] += 1
-                found += 1
+                score, klass = t_score[r], t_class[r]
+            elif place >= 0:
+                score, klass = p_score[place], p_class[place]
+            else:
                 continue
-            if place < 0:
-                continue
-        p_matched[place] = 1
-        l_matched[other] = 1
+        if place >= 0:
+            p_matched[place] = 1
+            counts[COVERED] += 1
+        if other >= 0:
+            l_matched[other] = 1
+        if not carried:
+            _count_delay(delays, np.float64(l_seconds[other]) - np.float64(p_seconds[place]))
         counts[MATCHED] += 1
-        counts[COVERED] += 1
-        _count_delay(delays, np.float64(l_seconds[other]) - np.float64(p_seconds[place]))
         o_at[found] = i
-        o_score[found], o_class[found] = p_score[place], p_class[place]
-        o_value[found], o_name[found] = l_value[other], l_name[other]
-        o_pred[found] = _number(p_log, place, p_ids.shape[0])
-        o_lab[found] = _number(l_log, other, l_ids.shape[0])
+        o_score[found], o_class[found] = score, klass
+        o_value[found], o_name[found] = value, name
+        o_pred[found] = -1 if place < 0 else _number(p_log, place, p_ids.shape[0])
+        o_lab[found] = -1 if other < 0 else _number(l_log, other, l_ids.shape[0])
         found += 1
     return found
 

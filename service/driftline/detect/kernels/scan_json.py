@@ -116,6 +116,7 @@ ROW_INTS: Final = 4
 
 # An event needs at least this many bytes a cell ('"":0' and a comma or brace).
 CELL_BYTES_MIN: Final = 5
+TIME_MS_MIN: Final = -62_135_596_800_000  # 0001-01-01T00:00:00Z
 TIME_MS_MAX: Final = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 _BACKSTOP = 4  # cells that a row may have beyond those its bytes pay for: class, confidence, entropy

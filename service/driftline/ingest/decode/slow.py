@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from driftline.detect.kernels.distribution import certainty_of
-from driftline.detect.kernels.scan_json import TIME_MS_MAX, depth_max
+from driftline.detect.kernels.scan_json import TIME_MS_MAX, TIME_MS_MIN, depth_max
 from driftline.detect.kernels.scan_number import INTEGER_MAX
 from driftline.detect.kernels.scan_tables import STRING_BYTES_MAX
 from driftline.ingest.decode.mapping import ABSENT, NATIVE, FieldMapping, Tree, find
@@ -38,7 +38,6 @@ from driftline.records import (
 
 DETAIL_CHARS_MAX: Final = 80  # of a reject's detail
 NAMES_CACHED_MAX: Final = 4_096  # judged names that are remembered; the same ones come again
-TIME_MS_MIN: Final = -62_135_596_800_000  # 0001-01-01T00:00:00Z
 
 FEATURE: Final = int(ColumnKind.FEATURE)
 SCORE: Final = int(ColumnKind.SCORE)
