@@ -310,6 +310,8 @@ class MailboxPartition:
         origin = (envelope.progress[int(block.source[row])].source, int(block.offset[row]))
         self._collect(oldest.retire(origin, self.context))
         self._note(f"model {oldest.name} had no events for a day: {own} takes its place")
+        # Should it come back, its alerts must not have ids that consumers have seen.
+        self.position.numbered = max(self.position.numbered, *oldest.episodes.numbers.values(), 0)
         self._gone[oldest.name] = self.models.pop(oldest.name)
         self._dirty_models.pop(oldest.name, None)
         return own
@@ -391,6 +393,8 @@ class MailboxPartition:
                 name, self.settings, self.model_settings, learn=self._may_learn()
             )
             model.room_to_learn = self._may_learn
+            if base_of(name) != name:
+                model.episodes.before = self.position.numbered
             self._gone.pop(name, None)
         return model
 

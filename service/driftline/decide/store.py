@@ -70,6 +70,7 @@ class Position:
     models: list[str] = field(default_factory=list)
     lost: int = 0  # raw records that the operator accepted as lost
     over_limit: int = 0  # rows of models beyond the limit
+    numbered: int = 0  # the largest episode number of models that were retired
 
     def advance(self, now_ms: int, idle_ms: int) -> None:
         """Move partition time: the least record timestamp of raw partitions that are not idle; never back."""
@@ -105,6 +106,8 @@ def position_row(position: Position, partition: int) -> StateRow:
         "models": list(position.models),
         "raw": [[s.topic, s.partition, *asdict(r).values()] for s, r in position.raw.items()],
     }
+    if position.numbered:  # earlier releases have no versions to retire
+        body["numbered"] = position.numbered
     text = json.dumps(body, separators=(",", ":")).encode()
     return StateRow(next_key(partition), lambda: text)
 
@@ -139,6 +142,7 @@ def read_position(value: bytes | None, partition: int) -> Position:
             models=[str(name) for name in body["models"]],
             lost=_number(body["lost"]),
             over_limit=_number(body["over_limit"]),
+            numbered=_number(body.get("numbered", 0)),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise FatalError(

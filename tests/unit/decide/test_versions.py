@@ -17,6 +17,7 @@ from driftline.decide import store
 from driftline.decide.model import Model
 from driftline.decide.outputs import Alert
 from driftline.decide.partition import MailboxPartition
+from driftline.decide.store import position_row, read_position
 from driftline.decide.versions import (
     LEARNINGS_MAX,
     LOSS,
@@ -322,6 +323,26 @@ def test_versions_beyond_the_limit_count_with_the_model_until_one_is_idle() -> N
     gone = {row.key for row in checkpoint.state if row.encode() is None}
     assert {b"m|m::0|meta", b"m|m::0|learn.0"} <= gone
     assert not any(row.key.startswith(b"m|m::0|") and row.encode() for row in checkpoint.state)
+
+
+def test_a_version_that_comes_back_numbers_its_episodes_on() -> None:
+    """Their alerts must not have the ids of those that it had before it was retired, also after a restart."""
+    p = split()
+    fed(p, versioned([str(i % VERSIONS_MAX) for i in range(80)]))
+    p.models["m::0"].episodes.numbers["x"] = 4
+    later = versioned(["new"] * 10, start=80)
+    fed(p, replace(later, event_time=later.event_time + 2 * DAY, record_time=later.record_time + 2 * DAY))
+    assert "m::0" not in p.models
+    stored = read_position(next(iter(position_row(p.position, 0).records()))[1], 0)
+    assert stored.numbered == p.position.numbered == 4
+    assert (
+        p.models["m::new"]
+        .episodes.begin(
+            "x", 0, opened_time=0, onset_time=0, severity="info", channel="location", direction="up"
+        )
+        .number
+        == 5
+    )
 
 
 def test_a_retired_version_resolves_what_was_open() -> None:
