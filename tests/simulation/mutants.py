@@ -251,14 +251,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
 
 # Seeds that are tried first: races that take many seeds to come about. All others start at 0.
 SHOWN_BY: Final[Mapping[Mutant, int]] = {
-    commit_what_was_fetched_on_a_revoke: 3,
     begin_without_a_commit: 228,
-    do_not_fence: 49,
+    do_not_fence: 25,
     apply_past_a_hole: 781,
     do_not_notice_a_cut_mailbox: 181,
     restore_before_the_fence: 180,
     restore_what_was_not_committed: 1,
-    trust_the_commit_not_the_state: 58,
+    trust_the_commit_not_the_state: 6,
     forget_all_but_one_changed_model: 5,
     commit_a_transaction_with_failed_sends: 1,
 }
