@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from chaos.joining import Joiner, joins
 from chaos.verify import Expected, Joined, Origin, Place, RawRecord
 from driftline.config import Settings
+from driftline.decide.model_view import view_of
 from driftline.decide.partition import MailboxPartition
 from harness.kafka_io import Admin, Read, read_all, read_each
 
@@ -107,7 +108,9 @@ def _latest(records: Iterable[Read]) -> Mapping[bytes, bytes]:
 
 def shown(partition: MailboxPartition) -> dict[str, str]:
     """Counters, phase, episodes and signals of each model, floats in full: equal text is equal state."""
-    return {name: repr((model.view(), model.episodes.to_json())) for name, model in partition.models.items()}
+    return {
+        name: repr((view_of(model), model.episodes.to_json())) for name, model in partition.models.items()
+    }
 
 
 async def replay(bootstrap: str, settings: Settings, admin: Admin) -> Replayed:

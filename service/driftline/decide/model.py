@@ -22,9 +22,9 @@ from driftline.decide.kpi import Kpis
 from driftline.decide.kpi_standing import At
 from driftline.decide.labelled import Labelled, Traffic
 from driftline.decide.lifecycle import Lifecycle
-from driftline.decide.outputs import Alert, ModelView, Report, SignalView
+from driftline.decide.outputs import Alert, Report
 from driftline.decide.plugins import attached, closings, orphans, place_of
-from driftline.decide.policy import BUCKETS, plan_detection, window_design
+from driftline.decide.policy import plan_detection, window_design
 from driftline.decide.reports import window_report
 from driftline.decide.traffic import TRAFFIC, traffic_seen
 from driftline.decide.versions import LEARNINGS_MAX, Policy, Versions, is_version, policy_of, settings_of
@@ -665,75 +665,6 @@ class Model:
             reference_id="",
             budget=self.false_alarms,
         )
-
-    # --- views -------------------------------------------------------------------------------------------
-
-    def view(self) -> ModelView:
-        """The model as metrics show it."""
-        actor, d = self.actor, self.actor.detection
-        signals: list[SignalView] = []
-        if d is not None:
-            for s, spec in zip(d.layout.signals, d.layout.specs, strict=True):
-                first = int(spec["first_channel"])
-                names = [c.name for c in s.channels]
-                main = next((first + names.index(n) for n in ("location", "rank") if n in names), None)
-                opened = self.episodes.open.get(s.signal)
-                signals.append(
-                    SignalView(
-                        s.signal,
-                        KINDS[s.kind],
-                        opened.severity if opened else None,
-                        self._shift(main),
-                        self._mean(first + names.index("missing")),
-                        tuple(d.window.last[len(signals)].tolist()),
-                    )
-                )
-            if TRAFFIC in self.episodes.open:
-                severe = self.episodes.open[TRAFFIC].severity
-                signals.append(SignalView(TRAFFIC, "model", severe, float("nan"), float("nan")))
-        labels = self.labelled.view() if self.labelled is not None else None
-        own = Episodes() if self.labelled is None else self.labelled.episodes
-        agreed = self.kpis.episodes
-        signals += [
-            SignalView(signal, "kpi", e.severity, float("nan"), float("nan"))
-            for signal, e in agreed.open.items()
-        ]
-        if labels is not None and labels.severity is not None:
-            nothing = float("nan")
-            signals.append(SignalView(PERFORMANCE, "performance", labels.severity, nothing, nothing))
-        return ModelView(
-            actor.model,
-            actor.phase.value,
-            actor.rows,
-            actor.last_time,
-            self.episodes.opened + own.opened + agreed.opened,
-            self.episodes.resolved + own.resolved + agreed.resolved,
-            actor.dismissed + (self.labelled.dismissed if self.labelled is not None else 0),
-            int(d.mismatches.sum()) if d is not None else 0,
-            tuple(replace(s, standing=self.life.standing(s.name)) if s.severity else s for s in signals),
-            len(d.layout.signals) - d.layout.frozen_signals if d is not None else 0,
-            sum(plugin.alarms for plugin in d.plugins) if d is not None else 0,
-            labels=labels,
-            kpis=self.kpis.views(),
-            version_changes=self.versions.changes,
-            actions=self.actions.number if self.actions is not None else 0,
-        )
-
-    def _mean(self, channel: int) -> float:
-        """Mean over the rolling window, or over what it holds so far; NaN before the first sub-bucket."""
-        d = self.actor.detection
-        if d is None:
-            return float("nan")
-        state, plan = d.state[channel], d.plan[channel]
-        held = min(int(state["ring_n"]), BUCKETS)
-        return float(state["ring"][:held].sum() / (held * plan["bucket"])) if held else float("nan")
-
-    def _shift(self, channel: int | None) -> float:
-        d = self.actor.detection
-        if channel is None or d is None or d.layout.channels[channel].sd <= 0.0:
-            return float("nan")
-        ref = d.layout.channels[channel]
-        return (self._mean(channel) - ref.mean) / ref.sd
 
 
 def _direction(seen: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from driftline.decide import store
 from driftline.decide.alerts import Context
 from driftline.decide.lifecycle import NO_DEADLINE
 from driftline.decide.model import Model
+from driftline.decide.model_view import view_of
 from driftline.decide.outputs import Action, Alert, Checkpoint, Report
 from driftline.decide.store import Position, RawPosition, next_key
 from driftline.decide.versions import IDLE_MS, VERSIONS_MAX, base_of, policy_of, version_name
@@ -444,7 +445,7 @@ class MailboxPartition:
             self.position.next,
             tuple(rows),
             tuple(self._alerts),
-            tuple(model.view() for model in changed),
+            tuple(view_of(model) for model in changed),
             gone=tuple(self._gone),
             reports=tuple(self._reports),
             actions=tuple(self._actions),

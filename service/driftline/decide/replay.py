@@ -17,6 +17,7 @@ import numpy as np
 
 from driftline.config import InputSettings, Settings
 from driftline.decide.kpi import of_labels
+from driftline.decide.model_view import view_of
 from driftline.decide.outputs import Action, Alert, ModelView
 from driftline.decide.partition import MailboxPartition
 from driftline.detect.reference import Reference, to_json
@@ -220,7 +221,7 @@ class Replay:
 
     def views(self) -> list[ModelView]:
         """The models as they stand."""
-        return [model.view() for model in self.partition.models.values()]
+        return [view_of(model) for model in self.partition.models.values()]
 
 
 def chunk_of(lines: list[bytes], source: Source, first_row: int) -> RecordChunk:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from driftline.decide.model_view import view_of
 from driftline.decide.outputs import Alert
 from driftline.detect.actor import Phase
 from driftline.detect.kernels.state import STATUS_OK
@@ -63,7 +64,7 @@ def test_muted_alerts_stay_on_the_topic_and_page_nobody() -> None:
     (alert,) = story.shifted(1_000, age=2.0)
     assert (alert.type, alert.data["page"], alert.data["muted"]) == ("driftline.alert.opened", False, True)
     assert alert.data["mute"] == {"until": "1970-01-01T00:01:40.000Z", **WHO}
-    (view,) = [s for s in story.partition.models["m"].view().signals if s.name == "age"]
+    (view,) = [s for s in view_of(story.partition.models["m"]).signals if s.name == "age"]
     assert (view.severity, view.standing) == ("critical", "muted")
 
 
@@ -123,7 +124,7 @@ def test_acknowledged_until_it_resolves() -> None:
     (alert,) = story.command("alert.ack")
     assert shown([alert]) == [("updated", "age", False)]
     assert alert.data["acknowledged"] == {"at": "1970-01-01T00:00:14.000Z", **WHO}
-    assert story.partition.models["m"].view().signals[0].standing == "acknowledged"
+    assert view_of(story.partition.models["m"]).signals[0].standing == "acknowledged"
     story.restarted()
     grown = story.shifted(8_000, age=-3.0)  # it turns round: that would page
     assert {(kind, page) for kind, _, page in shown(grown)} == {("updated", False)}

@@ -21,6 +21,7 @@ from driftline.decide.budget import Budget
 from driftline.decide.kpi import Kpis
 from driftline.decide.kpi_standing import At
 from driftline.decide.model import Model
+from driftline.decide.model_view import view_of
 from driftline.decide.outputs import Alert
 from driftline.detect.kpi import Closed
 from driftline.errors import MessageError, NewerFormatError
@@ -368,7 +369,7 @@ def test_an_episode_of_a_removed_kpi_is_closed() -> None:
         "m: KPI agreed is not watched any more; its episode is closed"
     ]
     Draft202012Validator(SCHEMA).validate(dict(closed[0].data))
-    assert box.partition.models["m"].view().kpis == ()
+    assert view_of(box.partition.models["m"]).kpis == ()
 
 
 def test_another_measure_or_window_begins_anew_and_another_bound_goes_on() -> None:

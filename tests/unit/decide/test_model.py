@@ -12,6 +12,7 @@ from driftline.config import DetectionSettings
 from driftline.decide import store
 from driftline.decide.commands import carry_out
 from driftline.decide.model import Model
+from driftline.decide.model_view import view_of
 from driftline.decide.outputs import PIECE_BYTES, Alert
 from driftline.detect.actor import Phase
 from driftline.detect.reference import to_json
@@ -247,7 +248,7 @@ def test_values_of_another_type_are_counted_not_raised() -> None:
     """Strings in a numeric feature feed no channel; a missing column is missing values."""
     model = new_model(REFERENCE)
     run(model, block({"age": ["x"] * 1_000, "other": np.zeros(1_000)}))
-    assert model.view().mismatches == 1_000
+    assert view_of(model).mismatches == 1_000
     assert model.actor.detection is not None
 
 

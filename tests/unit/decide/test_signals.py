@@ -15,6 +15,7 @@ from driftline.config import DetectionSettings
 from driftline.decide import store
 from driftline.decide.budget import Budget
 from driftline.decide.model import Model
+from driftline.decide.model_view import view_of
 from driftline.decide.outputs import Alert
 from driftline.decide.policy import window_design
 from driftline.detect.actor import Phase
@@ -159,7 +160,7 @@ def test_a_feature_that_appears_later_is_learned_and_watched() -> None:
     assert "than in the first 5,000 events" in str(alerts[0].data["summary"])
     assert len(model.notes) == 1
     assert '"y" appeared after the reference was frozen' in model.notes[0]
-    assert model.view().later_features == 1
+    assert view_of(model).later_features == 1
     d = model.actor.detection
     assert d is not None
     after = Budget.of(d.layout)
@@ -197,7 +198,7 @@ def test_a_name_seen_a_few_times_is_not_watched() -> None:
     rows = block({"x": rng.normal(size=12_000), "x_": typo})
     rows.tags[1, np.isnan(typo)] = 0
     run(model, rows)
-    assert model.view().later_features == 0
+    assert view_of(model).later_features == 0
     assert model.actor.later is None
     assert model.notes == []
 

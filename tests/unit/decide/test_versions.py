@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from driftline.config import DetectionSettings, ModelSettings
 from driftline.decide import store
 from driftline.decide.model import Model
+from driftline.decide.model_view import view_of
 from driftline.decide.outputs import Alert
 from driftline.decide.partition import MailboxPartition
 from driftline.decide.store import position_row, read_position
@@ -153,7 +154,7 @@ def test_keep_goes_on_and_says_so() -> None:
     """The reference stays, the take-over is noted with its row and counted."""
     model = relearning("keep")
     run(model, versioned(["1"] * 1_000 + ["2"] * 1_000))
-    assert model.view().version_changes == 1
+    assert view_of(model).version_changes == 1
     assert model.notes == [
         "model m: version '2' has taken over from '1' at events/0/1199; on_new_version is keep"
     ]

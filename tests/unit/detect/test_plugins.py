@@ -11,6 +11,7 @@ import pytest
 from driftline.config import DetectionSettings, ModelSettings, load_settings, river
 from driftline.decide import store
 from driftline.decide.model import Model
+from driftline.decide.model_view import view_of
 from driftline.detect.plugins import Plugin, dump, load
 from driftline.errors import MessageError, OperatorError
 from harness.decisions import CONTEXT, PROGRESS, block, file_reference
@@ -110,7 +111,7 @@ def test_alarms_are_evidence_and_survive_restarts() -> None:
     assert expected[0].signal == "x"
     suspicions: Any = expected[-1].data["suspicions"]
     assert [(s["detector"], s["channel"]) for s in suspicions] == [("KSWIN", "location")]
-    assert other.view().plugin_alarms == whole.view().plugin_alarms > 0
+    assert view_of(other).plugin_alarms == view_of(whole).plugin_alarms > 0
 
 
 def test_missing_values_are_not_fed() -> None:
