@@ -64,7 +64,7 @@ async def through_kafka(bootstrap: str, raw: str) -> None:
 
 
 def without_ids(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Everything but the ids, which carry the mailbox topic's, and the row of a replay; incidents by number."""
+    """Without the ids, which carry the mailbox topic's, and the row of a replay; incidents by number."""
     numbers: dict[str, int] = {}
     plain = ({key: value for key, value in alert.items() if key not in {"id", "row"}} for alert in alerts)
     return [{**a, "incident": numbers.setdefault(a["incident"], len(numbers))} for a in plain]
