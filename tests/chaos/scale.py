@@ -56,6 +56,19 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a fleet takes from a backlog: events a second, and CPU us an event of all workers together."""
+
+    rate: float
+    cpu_us: float
+
+    @property
+    def cores(self) -> float:
+        """How much of a core all workers had: signals limit a process less exactly than the kernel would."""
+        return self.rate * self.cpu_us / 1e6
+
+
+@dataclass(frozen=True, slots=True)
 class Steady:
     """What three workers cost at a steady rate: CPU s and state bytes of ``seconds``, largest memory."""
 
@@ -114,7 +127,7 @@ class Run:
     fleet: Fleet
     pool: Pool
     feeder: Feeder
-    rates: dict[int, float] = field(default_factory=dict)  # events a second, by number of workers
+    rates: dict[int, Capacity] = field(default_factory=dict)  # by number of workers
     changes: list[Change] = field(default_factory=list)
     steady: Steady | None = None
     rate: float = 0.0  # of the traffic while the group changes
@@ -129,14 +142,16 @@ class Run:
         """Seconds until everything is committed."""
         return await until(self.fleet.drained, DRAIN_SECONDS_MAX)
 
-    async def capacity(self) -> float:
-        """Events a second that the fleet takes from a backlog that keeps it busy for a while."""
+    async def capacity(self) -> Capacity:
+        """What the fleet takes from a backlog that keeps it busy for a while."""
         rows = FIRST_ROWS * len(self.fleet.workers)
         while True:
+            before, _ = self._seen()
             await self.backlog(rows)
             took = await self.drain()
+            cpu = self._seen()[0] - before
             if took >= MEASURE_SECONDS / 2:
-                return rows / took
+                return Capacity(rows / took, cpu / rows * 1e6)
             rows = int(rows * MEASURE_SECONDS / max(took, 1.0))
 
     async def traffic(self, stop: asyncio.Event) -> None:
@@ -170,7 +185,7 @@ class Run:
             if count > 1:
                 await asyncio.to_thread(self.fleet.add)
             self.rates[count] = await self.capacity()
-            say(f"{count} workers: {self.rates[count]:,.0f} events/s")
+            say(f"{count} workers: {self.rates[count].rate:,.0f} events/s")
 
     def _seen(self) -> tuple[float, float]:
         """CPU seconds and bytes of checkpoints of all workers by now."""
@@ -189,7 +204,7 @@ class Run:
 
     async def roll(self) -> None:
         """Under traffic: one removed, one added, every worker replaced, then roles split."""
-        self.rate = LOAD * self.rates[1]
+        self.rate = LOAD * self.rates[1].rate
         say(f"the group changes under {self.rate:,.0f} events/s")
         stop = asyncio.Event()
         sending = asyncio.create_task(self.traffic(stop))
@@ -213,9 +228,11 @@ def report(run: Run, verdict: Verdict, moves: dict[str, list[float]]) -> bool:
     """Print; whether all is well."""
     verdict.details()
     say("")
-    for count, rate in run.rates.items():
-        gain = rate / run.rates[1]
-        say(f"{count} workers of {SHARE:.0%} of a core: {rate:,.0f} events/s, {gain:.2f} x one")
+    for count, found in run.rates.items():
+        cost = f"{found.cpu_us:.1f} us of CPU an event, {found.cores:.2f} of a core in all"
+        say(
+            f"{count} workers: {found.rate:,.0f} events/s, {found.rate / run.rates[1].rate:.2f} x one; {cost}"
+        )
     if run.steady is not None:
         s, models = run.steady, len(run.fleet.product.models)
         every, state = run.fleet.product.checkpoint_seconds, s.state_bytes / s.seconds / models / 1e3
@@ -230,7 +247,7 @@ def report(run: Run, verdict: Verdict, moves: dict[str, list[float]]) -> bool:
     say(f"rows {verdict.expected.records}")
     say(f"exits of stopped workers {sorted(set(run.fleet.exits))}")
     verdict.zeros()
-    gain = run.rates[WORKERS_MAX] / run.rates[1]
+    gain = run.rates[WORKERS_MAX].rate / run.rates[1].rate
     if gain < GAIN_MIN:
         say(
             f"no scaling: {WORKERS_MAX} workers do {gain:.2f} x the work of one, at least {GAIN_MIN} x is due"
