@@ -155,11 +155,12 @@ class Run:
             rows = int(rows * MEASURE_SECONDS / max(took, 1.0))
 
     async def traffic(self, stop: asyncio.Event) -> None:
-        """A steady rate until told to stop."""
+        """A steady rate with drifts that begin and end, until told to stop."""
         began, sent = time.monotonic(), 0
         while not stop.is_set():
-            if sent < (time.monotonic() - began) * self.rate:
-                await self.feeder.batch(self.pool.batch(0.0))
+            passed = time.monotonic() - began
+            if sent < passed * self.rate:
+                await self.feeder.batch(self.pool.batch(passed))
                 sent += BATCH_ROWS
             else:
                 await asyncio.sleep(0.02)
