@@ -28,6 +28,7 @@ ROW: Final = 20  # of the time line
 NAMES: Final = 168  # room for the signals of the time line
 NAME_CHARS: Final = 24
 TICKS: Final = 5
+SPAN_MIN: Final = 1e-300  # the logarithm of a part of less is none
 MINUTE: Final = 60_000
 DAY: Final = 24 * 60 * MINUTE
 SECOND: Final = 1_000
@@ -155,7 +156,7 @@ def nice(low: float, high: float) -> list[float]:
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     span = high - low
-    if not math.isfinite(span) or span <= abs(high) * 1e-12:
+    if not math.isfinite(span) or span <= max(abs(high) * 1e-12, SPAN_MIN):
         span = max(abs(high), 1e-6) if math.isfinite(high) else 1.0
     unit = 10.0 ** math.floor(math.log10(span / TICKS))
     step = next(unit * k for k in (1, 2, 2.5, 5, 10) if span / (unit * k) <= TICKS)
