@@ -16,6 +16,7 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
+from driftline.detect.kernels.scan_json import TIME_MS_MAX
 from driftline.publish.text import printable
 
 WIDTH: Final = 760
@@ -167,7 +168,7 @@ def nice(low: float, high: float) -> list[float]:
 def time_ticks(first: int, last: int) -> list[tuple[int, str]]:
     """Round times within first..last and how to write them (UTC)."""
     step = next((s for s in STEPS if (last - first) / s <= TICKS + 2), STEPS[-1])
-    ticks = range(-(-first // step) * step, last + 1, step)
+    ticks = range(-(-first // step) * step, min(last, TIME_MS_MAX) + 1, step)
     if step >= 28 * DAY:  # months are not all the same
         ticks_at = [at for at in _months(first, last) if first <= at <= last]
         every = max(1, round(len(ticks_at) / (TICKS + 1)))

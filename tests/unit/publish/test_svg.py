@@ -20,6 +20,7 @@ def parsed(chart: str) -> ET.Element:
     return ET.fromstring(chart)  # noqa: S314 - made here
 
 
+@hypothesis.example([(253_402_300_799_999, 0.0)], "")
 @hypothesis.given(st.lists(st.tuples(TIMES, st.floats()), max_size=8), st.text(max_size=10))
 def test_any_points_give_a_chart_or_nothing(points: list[tuple[int, float]], name: str) -> None:
     """Any numbers and times; every coordinate is finite and lies in the picture."""
