@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,10 @@ class ColumnKind(IntEnum):
     LABEL = 3  # only in blocks of labels: what turned out to be true
     CONFIDENCE = 4  # the largest of the class probabilities
     ENTROPY = 5  # of the class probabilities, as a share of the largest possible
+
+
+Severity = Literal["info", "warning", "critical"]
+SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")  # from the least to the most
 
 
 class RejectCode(StrEnum):

@@ -11,9 +11,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from driftline.records import Severity
 
 KPIS_MAX: Final = 32  # of a model: each is a few series and some state
 COUNT_MAX: Final = 10_000_000  # rows of a window: a day of 115 a second
@@ -138,7 +140,7 @@ class KpiSettings(BaseModel):
     )
     hysteresis: float = Field(0.0, ge=0, description="how far inside the bound it has to be to resolve")
     min_rows: int = Field(MIN_ROWS, ge=1, description="with fewer rows that count, a window says nothing")
-    severity: Literal["info", "warning", "critical"] = Field("warning", description="of its alerts")
+    severity: Severity = Field("warning", description="of its alerts")
 
     @model_validator(mode="after")
     def _makes_sense(self) -> KpiSettings:

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 
 from driftline.config.secrets import secret
 from driftline.errors import OperatorError
+from driftline.records import Severity
 
-Severity = Literal["info", "warning", "critical"]
 EventName = Literal["opened", "updated", "resolved"]
 # Part of a group's name, a key and a metric label; lower case, as environment variables are read.
 TargetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]

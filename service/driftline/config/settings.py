@@ -34,7 +34,7 @@ from driftline.config.kpi import Kpis, KpiSettings, Origin, OwnKpis
 from driftline.config.mapping import MappingSettings
 from driftline.config.notify import NotifySettings
 from driftline.config.secrets import secret
-from driftline.records import MODEL_ID_PATTERN
+from driftline.records import MODEL_ID_PATTERN, Severity
 
 ENV_PREFIX: Final = "DRIFTLINE_"
 TOPIC_ROLES: Final = ("mailbox", "state", "alerts", "reports", "actions", "rejects", "commands", "notified")
@@ -286,7 +286,7 @@ class ActionRule(Section):
     signal: Annotated[str, StringConstraints(min_length=1, max_length=140)] | None = Field(
         None, description="a signal's name, or how names begin and *: performance.error_rate, kpi.*"
     )
-    severity: Literal["info", "warning", "critical"] | None = Field(None, description="at least this one")
+    severity: Severity | None = Field(None, description="at least this one")
     lasting_hours: float | None = Field(
         None, ge=0, le=24 * 365, description="open for so long, by event time"
     )

@@ -18,10 +18,11 @@ from markupsafe import Markup
 import driftline
 from driftline.detect.performance import SIGNAL as ERRORS
 from driftline.publish import review_pages, svg
-from driftline.publish.history import MISSING, SEVERITIES, TRACED, Episode, History, ModelHistory
+from driftline.publish.history import MISSING, TRACED, Episode, History, ModelHistory
 from driftline.publish.review import HEADLINES
 from driftline.publish.text import printable
 from driftline.publish.windows import number_of
+from driftline.records import SEVERITIES
 
 MODELS_SHOWN: Final = 100  # on one page of the list
 SIGNALS_SHOWN: Final = 50  # of a model, unless all are asked for

@@ -21,12 +21,12 @@ from driftline.decide.outputs import Alert
 from driftline.detect.rate import NAMES
 from driftline.errors import MessageError
 from driftline.ingest.decode.slow import parse_rfc3339
+from driftline.records import SEVERITIES
 
 EVERY_SIGNAL: Final = ""  # the key of a mute of the whole model; no signal is called so
 NO_DEADLINE: Final = 1 << 62
 INCIDENT_GAP_MS: Final = 3_600_000  # people call changes that began within an hour of each other one
 INCIDENT_SIGNALS_MAX: Final = 10  # named in an alert; a broken join moves hundreds
-SEVERITIES: Final = ("info", "warning", "critical")
 TOO_FEW, TOO_MANY = NAMES  # channels of the traffic: events a minute, not shares
 # The least effect of each severity stands for one that is in other units.
 LEAST_EFFECT: Final = {"info": 0.0, "warning": EFFECT_WARNING, "critical": EFFECT_CRITICAL}

@@ -27,11 +27,11 @@ from driftline.publish.windows import (
     signal_windows,
     time_of,
 )
+from driftline.records import SEVERITIES
 
 # Statistics whose course over the windows is kept; the others are in the latest window.
 TRACED: Final = ("psi", "jensen_shannon_distance", "ks_distance", "wasserstein_distance")
 MISSING: Final = len(TRACED)  # the column after them
-SEVERITIES: Final = ("info", "warning", "critical")
 WINDOWS_MIN: Final = 8  # whose course is kept, however many signals a model has
 RECENT: Final = 16  # reports whose repetition is noticed: a reader that begins again overlaps by a few
 ALERT_PREFIX: Final = "driftline.alert."

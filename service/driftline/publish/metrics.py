@@ -37,13 +37,13 @@ from driftline.publish.catalogue import (
     MetricName,
 )
 from driftline.publish.series import Choice, SignalKey, choose_series
+from driftline.records import SEVERITIES
 
 RENDER_SECONDS_MIN: Final = 1.0  # a scrape a second is plenty; more only takes time from the event loop
 CHILDREN_MAX: Final = 2_048  # label sets of one metric: topics x partitions of a large deployment
 OTHER: Final = "__other__"  # where counts go beyond CHILDREN_MAX; no topic may be called so
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MODEL_STATES: Final = ("queued", "learning", "warming", "active")
-SEVERITIES: Final = ("info", "warning", "critical")
 
 # Metric of a statistic of the last full window, by its place in ``SignalView.window``.
 WINDOW_METRICS: Final[dict[str, int]] = {
@@ -244,7 +244,7 @@ def _family(metric: Metric) -> CounterMetricFamily | GaugeMetricFamily | Histogr
 
 def _derived(views: Sequence[ModelView], choice: Choice) -> dict[str, list[tuple[LabelValues, float]]]:
     """Samples from the models' views: totals over all of them, then what the choice admits."""
-    firing = dict.fromkeys(SEVERITIES, 0)
+    firing: dict[str, int] = dict.fromkeys(SEVERITIES, 0)
     states = dict.fromkeys(MODEL_STATES, 0)
     for view in views:
         states[view.state] = states.get(view.state, 0) + 1

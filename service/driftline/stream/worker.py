@@ -20,8 +20,8 @@ from driftline.config import KafkaSettings, Settings
 from driftline.errors import ExitCode, FatalError
 from driftline.publish import alerts
 from driftline.publish.headroom import Headroom
-from driftline.publish.metrics import SEVERITIES, Metrics
-from driftline.records import Source
+from driftline.publish.metrics import Metrics
+from driftline.records import SEVERITIES, Source
 from driftline.stream.agent import Owner, PartitionFactory, mailbox_partitions
 from driftline.stream.checkpoint import Fatal
 from driftline.stream.compat import check_versions

@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from driftline.config.notify import EventName, Severity
+from driftline.config.notify import EventName
 from driftline.publish.text import printable
-from driftline.records import MODEL_ID_PATTERN
+from driftline.records import MODEL_ID_PATTERN, SEVERITIES, Severity
 
-SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")  # from the least to the most
 EVENTS: Final[Mapping[str, EventName]] = {
     "driftline.alert.opened": "opened",
     "driftline.alert.updated": "updated",

@@ -9,9 +9,10 @@ from __future__ import annotations
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from driftline.config.notify import NotifySettings, Severity
+from driftline.config.notify import NotifySettings
 from driftline.publish.notify.memory import Told
-from driftline.publish.notify.notice import SEVERITIES, Notice
+from driftline.publish.notify.notice import Notice
+from driftline.records import SEVERITIES, Severity
 
 
 class Skip(StrEnum):
