@@ -13,7 +13,6 @@ import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -24,23 +23,22 @@ from driftline.decide import texts
 from driftline.decide.alerts import Context
 from driftline.decide.episodes import Episode
 from driftline.decide.outputs import Action, Alert
+from driftline.detect.performance import HOUR_MS
 from driftline.detect.typed import typed
 from driftline.errors import MessageError
-from driftline.records import I64, Block, Progress, Source
+from driftline.ingest.decode.slow import parse_rfc3339
+from driftline.records import I64, SEVERITIES, Block, Progress, Source
 
 NAMESPACE: Final = uuid.UUID("0f0b9a58-6f55-5b7e-9c51-3b1d3d8f7e42")  # ours, fixed for ever: ids depend on it
 TYPE: Final = "driftline.action.retrain"
-HOUR_MS: Final = 3_600_000
 MARK_MS: Final = 60_000  # a range is exact to a minute of event time, near its end
 # Of a raw partition, 6 KB. Gaps grow with age: ln(minutes of a year) / 256 makes them 5 % of it.
 MARKS_MAX: Final = 256
 SOURCES_MAX: Final = 1_000  # raw partitions of a model that have marks
 SIGNALS_MAX: Final = 50  # listed in an action, the worst first
 NAMED: Final = 3  # in a sentence
-SEVERITIES: Final = ("info", "warning", "critical")
 INPUT_KINDS: Final = frozenset({"feature", "score", "class"})  # whose share a rule can ask for
 UNMENDED: Final = "model"  # alerts on traffic or on the stored state: retraining mends neither
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -154,12 +152,12 @@ class Actions:
 
     @classmethod
     def new(
-        cls, model: str, settings: ActionSettings, episodes: Iterable[tuple[str, Mapping[str, Episode]]]
+        cls, model: str, settings: ActionSettings, episodes: Iterable[tuple[str, str, Episode]]
     ) -> Actions:
-        """Of a model whose open episodes are ``episodes``, by kind of signal."""
+        """Of a model whose open episodes are ``episodes``: (kind of signal, signal, episode)."""
         made = cls(model, settings)
-        for kind, known in episodes:
-            for signal, e in known.items():
+        for kind, signal, e in episodes:
+            if kind != UNMENDED:
                 made.open[signal] = OpenSignal(
                     signal, kind, e.severity, e.onset_time, e.opened_time, e.number, None
                 )
@@ -190,8 +188,8 @@ class Actions:
             alert.signal,
             data["signal_kind"],
             data["severity"],
-            _ms(data["onset"]),
-            _ms(data["opened_at"]),
+            parse_rfc3339(data["onset"]) or 0,
+            parse_rfc3339(data["opened_at"]) or 0,
             data["episode"],
             alert.id,
         )
@@ -356,8 +354,3 @@ def _fits(rule: ActionRule, signal: OpenSignal) -> bool:
 
 def _lasting_ms(rule: ActionRule) -> int:
     return round((rule.lasting_hours or 0.0) * HOUR_MS)
-
-
-def _ms(text: str) -> int:
-    """The inverse of ``texts.rfc3339``."""
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)

@@ -16,6 +16,7 @@ from driftline.detect.signals import Layout
 from driftline.records import F64
 
 RESERVE: Final = 0.1  # of the budget, for features that appear later
+RATE_CHANGE: Final = 1.5  # thresholds follow the rate when it left [1 / 1.5, 1.5] of the one in force
 RUN_LENGTH_MIN: Final = 1_000.0
 RUN_LENGTH_MAX: Final = 1e13  # a rate read from rows without a time span says nothing
 
@@ -23,6 +24,11 @@ RUN_LENGTH_MAX: Final = 1e13  # a rate read from rows without a time span says n
 def run_length(rate: float, sources: int, false_alarms: float) -> float:
     """A = rows a week * sources / false alarms a week."""
     return float(min(max(rate * max(sources, 1) / false_alarms, RUN_LENGTH_MIN), RUN_LENGTH_MAX))
+
+
+def outdated(in_force: float, wanted: float) -> bool:
+    """Whether thresholds made for a run length are to be made anew for another."""
+    return not 1.0 / RATE_CHANGE <= wanted / in_force <= RATE_CHANGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from driftline.config import ModelSettings
 from driftline.config.settings import LabelSettings
 from driftline.decide import alerts as build
 from driftline.decide.alerts import Context
-from driftline.decide.budget import RESERVE, run_length
+from driftline.decide.budget import RESERVE, outdated, run_length
 from driftline.decide.episodes import Episode, Episodes, effect_size, paged, severity
 from driftline.decide.error_change import ErrorChange
 from driftline.decide.kpi import Kpis
@@ -35,16 +35,20 @@ from driftline.detect.kernels.state import (
     STATUS_OK,
 )
 from driftline.detect.labels import Labels, Matches, Rows, rows_of
-from driftline.detect.performance import SIGNAL, WEEK_MS, ErrorReference, Performance, Rules, WindowResult
+from driftline.detect.performance import (
+    HOUR_MS,
+    SIGNAL,
+    WEEK_MS,
+    ErrorReference,
+    Performance,
+    Rules,
+    WindowResult,
+)
 from driftline.detect.reference import ChannelReference
 from driftline.detect.typed import typed
 from driftline.records import Block, Progress, Source
 
-HOUR_MS: Final = 3_600_000
 TOLERANCE: Final = 0.1  # of the reference's error rate
-RATE_CHANGE: Final = (
-    1.5  # thresholds follow the rate of labels only when it left [1 / 1.5, 1.5] of the one in force
-)
 DELAY_SHARES: Final = (0.5, 0.9, 0.99)
 FORMAT: Final = 1
 _MATCH_COLUMNS: Final = ("time", "score", "code", "value", "named")
@@ -130,12 +134,8 @@ class Labelled:
         self, lo: int, where: _Origins, traffic: Traffic, context: Context, kpis: Kpis
     ) -> tuple[int, list[Alert]]:
         """Take matches from ``lo`` on, up to a boundary; returns where it stopped, and alerts by match."""
-        p, names, task, number = (
-            self.performance,
-            self.labels.names,
-            self.performance.task,
-            self.performance.number,
-        )
+        p, names = self.performance, self.labels.names
+        task, number = p.task, p.number
         hi, findings = p.add(where.found, lo, names)
         seen: list[tuple[int, Alert]] = []
         if p.number != number:  # time had passed beyond the window
@@ -173,7 +173,7 @@ class Labelled:
         """New thresholds when there are other labels or sources than they were made for."""
         if self.performance.reference is None or self.performance.state["status"][0] != STATUS_OK:
             return
-        if not 1.0 / RATE_CHANGE <= self._wanted(traffic) / self.run_length <= RATE_CHANGE:
+        if outdated(self.run_length, self._wanted(traffic)):
             self._plan(traffic)
 
     def _plan(self, traffic: Traffic) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from driftline.config import DetectionSettings, ModelSettings
 from driftline.config.settings import SignalSettings
@@ -16,7 +17,7 @@ from driftline.decide import seasons, texts
 from driftline.decide.actions import Actions, Facts
 from driftline.decide.advice import check_first, how_sure
 from driftline.decide.alerts import KINDS, Cause, Context
-from driftline.decide.budget import Budget, by_signal
+from driftline.decide.budget import Budget, by_signal, outdated
 from driftline.decide.episodes import Episode, Episodes, severity
 from driftline.decide.kpi import Kpis
 from driftline.decide.kpi_standing import At
@@ -58,9 +59,6 @@ from driftline.detect.windows import HOME_WINDOWS, judge
 from driftline.errors import MessageError
 from driftline.records import Block, Progress, Source
 
-RATE_CHANGE: Final = (
-    1.5  # thresholds follow the event rate only when it left [1 / 1.5, 1.5] of the one in force
-)
 WINDOW_ROWS_MAX: Final = 1 << 53  # of windows that end by time only
 STATE_SIGNAL: Final = "driftline.state"
 
@@ -133,19 +131,9 @@ class Model:
         if self.actions is not None:
             self.actions.settings = asked
         elif asked.rules:
-            self.actions = Actions.new(self.name, asked, self._open_episodes())
-
-    def _open_episodes(self) -> list[tuple[str, Mapping[str, Episode]]]:
-        """What an action can be about, by kind of signal."""
-        layout = None if self.actor.detection is None else self.actor.detection.layout
-        found: list[tuple[str, Mapping[str, Episode]]] = [
-            (KINDS[s.kind], {s.signal: self.episodes.open[s.signal]})
-            for s in (layout.signals if layout is not None else ())
-            if s.signal in self.episodes.open
-        ]
-        if self.labelled is not None:
-            found.append(("performance", self.labelled.episodes.open))
-        return [*found, ("kpi", self.kpis.episodes.open)]
+            kinds = self.watched()
+            opened = ((kinds[s], s, self.episodes_of(s).open[s]) for s in self.open_signals())
+            self.actions = Actions.new(self.name, asked, opened)
 
     def facts(self) -> Facts:
         """What an action says of the model as it is now."""
@@ -182,10 +170,7 @@ class Model:
     ) -> list[Alert]:
         """Apply rows lo..hi of a block, stopping at every boundary; returns the alerts in row order."""
         out: list[Alert] = []
-        sources = np.bincount(block.source[lo:hi]) if hi > lo else np.zeros(0, dtype=np.int64)
-        for index in np.flatnonzero(sources).tolist():
-            source = progress[index].source
-            self.actor.source_rows[source] = self.actor.source_rows.get(source, 0) + int(sources[index])
+        self._count(block.source[lo:hi], progress)
         while lo < hi:
             to = lo + self.actor.rows_to_boundary(block, lo, hi)
             leave = False
@@ -225,6 +210,13 @@ class Model:
             if self.versions.changes > before:
                 out += self._new_version(former, block, to - 1, progress, context)
         return out
+
+    def _count(self, sources: npt.NDArray[np.int32], progress: Sequence[Progress]) -> None:
+        """Count rows by the raw partition they came from."""
+        counts = np.bincount(sources)
+        for index in np.flatnonzero(counts).tolist():
+            source = progress[index].source
+            self.actor.source_rows[source] = self.actor.source_rows.get(source, 0) + int(counts[index])
 
     def _new_version(
         self, former: str | None, block: Block, row: int, progress: Sequence[Progress], context: Context
@@ -402,10 +394,7 @@ class Model:
         if self.labelled is None:
             return []
         for block in labels:
-            sources = np.bincount(block.source)
-            for index in np.flatnonzero(sources).tolist():
-                source = progress[index].source
-                self.actor.source_rows[source] = self.actor.source_rows.get(source, 0) + int(sources[index])
+            self._count(block.source, progress)
         d = self.actor.detection
         budget = self._budget(d.layout) if d is not None else Budget(1, 0)
         traffic = Traffic(
@@ -511,7 +500,7 @@ class Model:
         if d is None or rate <= 0.0:
             return
         length, _ = self._budget(d.layout).run_lengths(rate, self.false_alarms)
-        if not 1.0 / RATE_CHANGE <= length / d.run_length <= RATE_CHANGE:
+        if outdated(d.run_length, length):
             self._plan(rate)
 
     def _plan(self, rate: float) -> None:
@@ -632,6 +621,17 @@ class Model:
         alert = replace(alert, data={**alert.data, **{key: text for key, text in advice.items() if text}})
         return self.life.told(alert, context.topic_id, self.cooldown_ms)
 
+    @property
+    def all_episodes(self) -> tuple[Episodes, ...]:
+        """Those of features, of KPIs and, last, of labels."""
+        of_labels = () if self.labelled is None else (self.labelled.episodes,)
+        return (self.episodes, self.kpis.episodes, *of_labels)
+
+    def number_from(self, number: int) -> None:
+        """Number the first episodes of signals after ``number``: ids that were used stay unique."""
+        for episodes in self.all_episodes:
+            episodes.before = number
+
     def retire(self, origin: tuple[Source, int], context: Context) -> list[Alert]:
         """The alerts of a model that is not watched any more."""
         return self._supersede(texts.RETIRED, origin, context)
@@ -639,15 +639,16 @@ class Model:
     def forget_labels(self, settings: DetectionSettings, models: Mapping[str, ModelSettings]) -> None:
         """Start the join and the performance anew; the rest of the model stays as it is."""
         if settings.labels is not None:
-            self.labelled = Labelled.new(self.name, settings.labels, models.get(self.name, ModelSettings()))
+            self.labelled = Labelled.new(self.name, settings.labels, settings_of(models, self.name))
             self.life.drop(PERFORMANCE)
 
     def state_lost(self, context: Context, partition: int, offset: int) -> Alert:
         """The alert that this model's stored state, or what labels had made of it, was unreadable."""
         self.lost_states += 1
-        of_labels = () if self.labelled is None else (self.labelled.episodes,)
-        for episodes in of_labels if self.labels_lost else (self.episodes, self.kpis.episodes, *of_labels):
-            episodes.before = offset
+        if self.labels_lost and self.labelled is not None:
+            self.labelled.episodes.before = offset
+        else:
+            self.number_from(offset)
         what, text = ("labels", texts.labels_lost) if self.labels_lost else ("state", texts.state_lost)
         self.labels_lost = ""
         at = max(self.actor.last_time, 0)

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 from driftline.decide.alerts import KINDS
-from driftline.decide.episodes import Episodes
 from driftline.decide.model import Model
 from driftline.decide.outputs import ModelView, SignalView
 from driftline.decide.policy import BUCKETS
@@ -39,10 +38,9 @@ def view_of(model: Model) -> ModelView:
             severe = model.episodes.open[TRAFFIC].severity
             signals.append(SignalView(TRAFFIC, "model", severe, float("nan"), float("nan")))
     labels = model.labelled.view() if model.labelled is not None else None
-    own = Episodes() if model.labelled is None else model.labelled.episodes
-    agreed = model.kpis.episodes
     signals += [
-        SignalView(signal, "kpi", e.severity, float("nan"), float("nan")) for signal, e in agreed.open.items()
+        SignalView(signal, "kpi", e.severity, float("nan"), float("nan"))
+        for signal, e in model.kpis.episodes.open.items()
     ]
     if labels is not None and labels.severity is not None:
         nothing = float("nan")
@@ -52,8 +50,8 @@ def view_of(model: Model) -> ModelView:
         actor.phase.value,
         actor.rows,
         actor.last_time,
-        model.episodes.opened + own.opened + agreed.opened,
-        model.episodes.resolved + own.resolved + agreed.resolved,
+        sum(episodes.opened for episodes in model.all_episodes),
+        sum(episodes.resolved for episodes in model.all_episodes),
         actor.dismissed + (model.labelled.dismissed if model.labelled is not None else 0),
         int(d.mismatches.sum()) if d is not None else 0,
         tuple(replace(s, standing=model.life.standing(s.name)) if s.severity else s for s in signals),

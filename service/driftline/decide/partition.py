@@ -23,7 +23,7 @@ from driftline.decide.model import Model
 from driftline.decide.model_view import view_of
 from driftline.decide.outputs import Action, Alert, Checkpoint, Report
 from driftline.decide.store import Position, RawPosition, next_key
-from driftline.decide.versions import IDLE_MS, VERSIONS_MAX, base_of, policy_of, version_name
+from driftline.decide.versions import IDLE_MS, VERSIONS_MAX, base_of, is_version, policy_of, version_name
 from driftline.detect.actor import Phase
 from driftline.errors import ExitCode, FatalError, HoleError
 from driftline.ingest.columns import take_rows
@@ -312,7 +312,8 @@ class MailboxPartition:
         self._collect(oldest.retire(origin, self.context))
         self._note(f"model {oldest.name} had no events for a day: {own} takes its place")
         # Should it come back, its alerts must not have ids that consumers have seen.
-        self.position.numbered = max(self.position.numbered, *oldest.episodes.numbers.values(), 0)
+        used = [number for own in oldest.all_episodes for number in own.numbers.values()]
+        self.position.numbered = max(self.position.numbered, *used, 0)
         self._gone[oldest.name] = self.models.pop(oldest.name)
         self._dirty_models.pop(oldest.name, None)
         return own
@@ -394,8 +395,8 @@ class MailboxPartition:
                 name, self.settings, self.model_settings, learn=self._may_learn()
             )
             model.room_to_learn = self._may_learn
-            if base_of(name) != name:
-                model.episodes.before = self.position.numbered
+            if is_version(self.settings, self.model_settings, name):
+                model.number_from(self.position.numbered)
             self._gone.pop(name, None)
         return model
 

@@ -305,10 +305,11 @@ def read_model(
     except UNREADABLE as error:
         model = Model.new(name, settings, models, learn=True)
         try:  # keep counting rows, and mutes, where they survived
-            meta = _meta_of(_decode(rows, name, "meta")[0])
+            header, _ = _decode(rows, name, "meta")
+            meta = _meta_of(header)
             model.actor.source_rows = _sources(meta)
             model.actor.rows, model.actor.last_time = meta.rows, meta.last_time
-            model.life.mutes = _read_life(name, rows, meta).mutes
+            model.life.mutes = _life_of(header, meta).mutes
         except UNREADABLE:
             pass
         return model, f"stored state set aside: {type(error).__name__}: {error}"
@@ -332,7 +333,7 @@ def _read_model(
     actor.dismissed, model.lost_states = meta.dismissed, meta.lost_states
     actor.rate_marks, actor.source_rows = meta.rate_marks, _sources(meta)
     model.episodes = meta.episodes
-    model.life = _read_life(name, rows, meta)
+    model.life = _life_of(header, meta)
     model.versions = Versions.first(meta.version)
     if "versions" in header:
         model.versions = Versions.from_json(header["versions"])
@@ -410,9 +411,8 @@ def _meta_of(header: Mapping[str, Any]) -> Meta:
     return meta
 
 
-def _read_life(name: str, rows: Mapping[bytes, bytes], meta: Meta) -> Lifecycle:
+def _life_of(header: Mapping[str, Any], meta: Meta) -> Lifecycle:
     """What people said, and the incidents; state from before them has none, and its readers ignore them."""
-    header, _ = _decode(rows, name, "meta")
     if "life" not in header:
         return adopted(meta.episodes.open)
     life = typed(Lifecycle, header["life"])

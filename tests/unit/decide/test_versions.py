@@ -346,6 +346,17 @@ def test_a_version_that_comes_back_numbers_its_episodes_on() -> None:
     )
 
 
+def test_kpis_of_a_version_that_comes_back_number_on_too() -> None:
+    """The alerts of all its episodes have ids."""
+    p = split()
+    fed(p, versioned([str(i % VERSIONS_MAX) for i in range(80)]))
+    p.models["m::0"].kpis.episodes.numbers["kpi.level"] = 6
+    later = versioned(["new"] * 10, start=80)
+    fed(p, replace(later, event_time=later.event_time + 2 * DAY, record_time=later.record_time + 2 * DAY))
+    assert p.position.numbered == 6
+    assert [episodes.before for episodes in p.models["m::new"].all_episodes] == [6, 6]
+
+
 def test_a_retired_version_resolves_what_was_open() -> None:
     """Nobody waits for ever for an episode whose model is gone."""
     model = relearning("keep")
