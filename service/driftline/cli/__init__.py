@@ -43,7 +43,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "driftline.cli.notify",
         "Tell webhooks, Slack and Alertmanager of alerts; --check sends each a test message.",
     ),
-    "alerts": ("driftline.cli.alerts", "Follow the alerts topic; list alerts and explain one."),
+    "alerts": ("driftline.cli.alerts", "Follow, list and explain alerts; mute, acknowledge and close them."),
     "actions": ("driftline.cli.actions", "Follow the requests for a retraining."),
     "console": (
         "driftline.cli.console",
